@@ -10,7 +10,7 @@ from typing import Self
 
 from local.azurite import Ports
 from local.errors import LocalError
-from local.upstream import DEFAULT_DURATIONS, Durations, Rules, Unknown
+from local.upstream import DEFAULT_DURATIONS, Durations, Quota, Rules, Unknown
 from local.web import hosts_of
 
 REPOSITORY = Path(__file__).parents[1]
@@ -49,8 +49,8 @@ class Settings:
     port: int
     #: The folder of the function app: APP_DIR, by default this repository.
     app: Path
-    #: How operations go in the fake Speech service: FAKE_SPEECH_DURATIONS, by default 12 s each, FAKE_SPEECH_SEED and
-    #: FAKE_SPEECH_UNKNOWN.
+    #: How operations go in the fake Speech service: FAKE_SPEECH_DURATIONS, by default 12 s each, FAKE_SPEECH_SEED,
+    #: FAKE_SPEECH_UNKNOWN and FAKE_SPEECH_QUOTA.
     rules: Rules
     #: Further host names under which all servers answer: LOCAL_HOSTS.
     hosts: frozenset[str]
@@ -71,6 +71,7 @@ class Settings:
             rules=Rules(
                 durations=_durations(environ.get("FAKE_SPEECH_DURATIONS")),
                 seed=_seed(environ.get("FAKE_SPEECH_SEED") or "0"),
+                quota=_quota(environ.get("FAKE_SPEECH_QUOTA")),
                 unknown=_unknown(environ.get("FAKE_SPEECH_UNKNOWN") or Unknown.NOT_FOUND),
                 state=folder / "fake-speech.json",
             ),
@@ -135,6 +136,13 @@ def _durations(text: str | None) -> Durations:
         return Durations.parse(text) if text else DEFAULT_DURATIONS
     except ValueError as error:
         raise LocalError(f"FAKE_SPEECH_DURATIONS: {error}.") from error
+
+
+def _quota(text: str | None) -> Quota | None:
+    try:
+        return Quota.parse(text) if text else None
+    except ValueError as error:
+        raise LocalError(f"FAKE_SPEECH_QUOTA: {error}.") from error
 
 
 def _seed(text: str) -> int:

@@ -4,6 +4,9 @@ PUT    /fake-speech/operations/{id}   {"statuses": [[0, "Running"], [12, "Succee
 PUT    /fake-speech/operations/{id}   {"always": "not found (from the schema)"}
 PUT    /fake-speech/operations        {"always": "throttled with seconds", "seconds": 60}
 DELETE /fake-speech/operations
+PUT    /fake-speech/jobs              {"order": "shuffled", "drop": ["job-1"], "repeat": ["job-2"], "insert": 3,
+                                       "nextLink": "same", "jobBytes": 2500}
+DELETE /fake-speech/jobs
 GET    /fake-speech/answers
 GET    /fake-speech/requests
 """
@@ -17,10 +20,13 @@ from local.answer import Answer
 from local.errors import what_is_wrong
 from local.upstream.catalogue import listed, named
 from local.upstream.faults import fault
+from local.upstream.listing import ListRules
 from local.upstream.operations import Operations
+from local.upstream.syntheses import Syntheses
 
 _ALL = "/fake-speech/operations"
 _ONE = "/fake-speech/operations/"
+_JOBS = "/fake-speech/jobs"
 
 #: The name or the definition of an answer.
 _Told = str | dict[str, JsonValue]
@@ -42,7 +48,9 @@ class _ToldOfOne(_ToldOfAll):
     answers: list[_Told] = []
 
 
-def control(request: Request, operations: Operations, requests: Callable[[], Sequence[JsonValue]]) -> Answer:
+def control(
+    request: Request, operations: Operations, syntheses: Syntheses, requests: Callable[[], Sequence[JsonValue]]
+) -> Answer:
     """Answer a request below `/fake-speech/`."""
     match request.method, request.path:
         case "GET", "/fake-speech/requests":
@@ -52,10 +60,21 @@ def control(request: Request, operations: Operations, requests: Callable[[], Seq
         case "DELETE", path if path == _ALL:
             operations.tell_all(None, None)
             return Answer(status=204)
+        case "PUT" | "DELETE", path if path == _JOBS:
+            return _tell_jobs(request, syntheses)
         case "PUT", path if path == _ALL or path.startswith(_ONE):
             return _tell(request, operations)
         case _:
             return fault(404, "NotFound", f"The fake Speech service knows:\n{__doc__}")
+
+
+def _tell_jobs(request: Request, syntheses: Syntheses) -> Answer:
+    try:
+        is_put = request.method == "PUT"
+        syntheses.rules = ListRules.model_validate_json(request.get_data()) if is_put else ListRules()
+    except ValidationError as error:
+        return fault(400, "BadRequest", what_is_wrong(error))
+    return Answer(status=204)
 
 
 def _tell(request: Request, operations: Operations) -> Answer:

@@ -28,10 +28,19 @@ class Kept:
         """Add or replace an entry, and write the file. A crash leaves the old file or the new one."""
         with self._lock:
             self._content.setdefault(section, {})[entry_id] = entry
-            if self._path:
-                unfinished = self._path.with_suffix(".new")
-                unfinished.write_text(json.dumps(self._content), encoding="utf-8")
-                unfinished.replace(self._path)
+            self._write()
+
+    def remove(self, section: str, entry_id: str) -> None:
+        """Remove an entry, if there is one, and write the file."""
+        with self._lock:
+            if self._content.get(section, {}).pop(entry_id, None) is not None:
+                self._write()
+
+    def _write(self) -> None:
+        if self._path:
+            unfinished = self._path.with_suffix(".new")
+            unfinished.write_text(json.dumps(self._content), encoding="utf-8")
+            unfinished.replace(self._path)
 
 
 def _read(path: Path) -> dict[str, dict[str, JsonValue]]:

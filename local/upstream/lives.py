@@ -82,5 +82,10 @@ DEFAULT_LIFE: Life = life_of("any", 12)
 
 def status_at(life: Life, age: float) -> str:
     """Return the status of an operation at an age in seconds."""
-    begun = [status for begins, status in life if begins <= age]
-    return begun[-1] if begun else life[0][1]
+    return phase_at(life, age)[1]
+
+
+def phase_at(life: Life, age: float) -> tuple[float, str]:
+    """Return the status of an operation at an age in seconds, after the age at which that status began."""
+    begun = [each for each in life if each[0] <= age]
+    return begun[-1] if begun else life[0]

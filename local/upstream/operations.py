@@ -12,7 +12,8 @@ from pydantic import TypeAdapter
 from local.answer import Answer
 from local.upstream.catalogue import PLACEHOLDER, named
 from local.upstream.kept import Kept
-from local.upstream.lives import DEFAULT_DURATIONS, Durations, Life, life_of, status_at
+from local.upstream.lives import DEFAULT_DURATIONS, Durations, Life, life_of, phase_at
+from local.upstream.quota import Meter, Quota
 
 _SECTION = "operations"
 _ENTRY = TypeAdapter(tuple[float, Life])
@@ -35,6 +36,8 @@ class Rules:
     seed: int = 0
     #: The answer for an operation that was neither submitted nor described.
     unknown: Unknown = Unknown.SUCCEED
+    #: How many requests are answered, PUT and GET together. None for any number.
+    quota: Quota | None = None
     #: The file that remembers operations and jobs over a restart, if they are to be remembered.
     state: Path | None = None
 
@@ -77,6 +80,11 @@ class Operations:
         lives = {name: _ENTRY.validate_python(entry) for name, entry in kept.section(_SECTION).items()}
         self._known = {name: _Operation(life=life, since=since) for name, (since, life) in lives.items()}
         self._for_all: Standing | None = None
+        self._meter = Meter(rules.quota) if rules.quota else None
+
+    def wait_for_quota(self) -> float:
+        """Count a request. Returns 0, or the seconds until the next request if the quota is used up."""
+        return self._meter.take(self._clock()) if self._meter else 0.0
 
     def begin(self, operation_id: str) -> None:
         """Begin the life of an operation, unless begun before."""
@@ -123,9 +131,15 @@ class Operations:
 
     def status(self, operation_id: str) -> str:
         """Return the current status of an operation."""
+        return self.status_and_age(operation_id)[0]
+
+    def status_and_age(self, operation_id: str) -> tuple[str, float]:
+        """Return the current status of an operation, and for how many seconds the operation has had it."""
         with self._lock:
             operation = self._find(operation_id)
-            return status_at(operation.life, self._clock() - operation.since)
+            age = self._clock() - operation.since
+        begins, status = phase_at(operation.life, age)
+        return status, max(0.0, age - begins)
 
     def _find(self, operation_id: str) -> _Operation:
         if operation_id not in self._known:

@@ -4,6 +4,7 @@ The answers follow the public REST reference of `Operations - Get`. Python code 
 requests do (`control.py`).
 """
 
+import math
 import re
 import threading
 import time
@@ -22,14 +23,16 @@ from local.upstream.catalogue import named
 from local.upstream.control import control
 from local.upstream.faults import fault
 from local.upstream.kept import Kept
+from local.upstream.listing import ListRules
 from local.upstream.operations import Operations, Rules
 from local.upstream.syntheses import Syntheses
 from local.web import WebServer, hold, reset
 
 _PATH = re.compile(r"/(?P<path>.+)/(?P<kind>operations|batchsyntheses)/(?P<id>[^/]*)")
+_LIST = re.compile(r"/(?P<path>.+)/(?:batchsyntheses|batchsynthesises)/?")
 _ID = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{1,62}[a-zA-Z0-9]")
 _FOR_TESTS = Rules()
-_METHODS = {"operations": {"GET"}, "batchsyntheses": {"GET", "PUT"}}
+_METHODS = {"operations": {"GET"}, "batchsyntheses": {"GET", "PUT", "DELETE"}}
 
 
 def _now() -> datetime:
@@ -38,13 +41,14 @@ def _now() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One request: a GET of an operation or of a job."""
+    """One request: a GET of an operation, of a job or of a page of jobs, or a PUT of a job."""
 
     #: The time of the request on the fake's clock.
     at: float
+    method: str
     #: The path, without the query.
     path: str
-    #: The id of the operation or the job in the path.
+    #: The id of the operation or the job in the path. Empty for a list.
     operation_id: str
     #: The query's api-version, or None.
     api_version: str | None
@@ -132,6 +136,10 @@ class Upstream(Stoppable):
         """Give every request for an operation the same answer, for a number of seconds or forever. None ends that."""
         self._operations.tell_all(always, seconds)
 
+    def list_by(self, rules: ListRules) -> None:
+        """Answer lists of jobs by `rules` from now on."""
+        self._syntheses.rules = rules
+
     def stop(self) -> None:
         """Stop serving. Delayed answers are sent at once."""
         self._stopping.set()
@@ -139,21 +147,28 @@ class Upstream(Stoppable):
 
     def _answer(self, request: Request) -> Response:
         if request.path.startswith("/fake-speech/"):
-            return control(request, self._operations, lambda: [_shown(each) for each in self.requests]).response()
-        asks_for = _PATH.fullmatch(request.path)
+            return control(request, self._operations, self._syntheses, self._log).response()
+        listed, asks_for = _LIST.fullmatch(request.path), _PATH.fullmatch(request.path)
+        if listed and request.method == "GET":
+            answer = self._refusal(request) or self._syntheses.answer_list(request, listed["path"])
+            return self._recorded(request, "", answer).response()
         if asks_for is None or request.method not in _METHODS[asks_for["kind"]]:
             return fault(404, "NotFound", "Resource not found").response()
+        path, wanted = asks_for["path"], asks_for["id"]
         if asks_for["kind"] == "batchsyntheses":
-            refused = self._refusal(request, asks_for["id"])
-            answer = refused or self._syntheses.answer(request, asks_for["path"], asks_for["id"])
-            if request.method == "GET":
-                self._asked.add(_asked(request, asks_for["id"], answer, self._clock()))
-            return answer.response()
-        self._notice_a_job_id(asks_for["path"], asks_for["id"])
-        answer = self._judge(request, asks_for["id"])
-        self._asked.add(_asked(request, asks_for["id"], answer, self._clock()))
+            answer = self._refusal(request, wanted) or self._syntheses.answer(request, path, wanted)
+            return self._recorded(request, wanted, answer).response()
+        self._notice_a_job_id(path, wanted)
+        answer = self._recorded(request, wanted, self._judge(request, wanted))
         hold(request, answer.delay, self._stopping)
         return reset(request) if answer.reset else answer.response()
+
+    def _log(self) -> Sequence[JsonValue]:
+        return [_shown(each) for each in self.requests]
+
+    def _recorded(self, request: Request, requested: str, answer: Answer) -> Answer:
+        self._asked.add(_asked(request, requested, answer, self._clock()))
+        return answer
 
     def _judge(self, request: Request, operation_id: str) -> Answer:
         for_all = self._operations.answer_for_all(operation_id)
@@ -170,20 +185,33 @@ class Upstream(Stoppable):
             f"it. Register the operation of the job, {operation_id}: the PUT of the job returned it as Operation-Id."
         )
 
-    def _refusal(self, request: Request, asked_for: str) -> Answer | None:
-        """Return the answer to an invalid request, or None for a valid one."""
+    def _refusal(self, request: Request, requested: str | None = None) -> Answer | None:
+        """Return the answer to an invalid request or above the quota, or None for a valid one.
+
+        A list has no requested id.
+        """
         if request.headers.get("Ocp-Apim-Subscription-Key") != self.key:
             return named("wrong key (gateway)")
         if not request.args.get("api-version"):
             return fault(400, "BadRequest", "The api-version query parameter is required.")
-        if not _ID.fullmatch(asked_for):
+        if requested is not None and not _ID.fullmatch(requested):
             return fault(400, "BadArgument", "The id is not valid.")
-        return None
+        wait = self._operations.wait_for_quota()
+        return _throttled(wait) if wait else None
+
+
+def _throttled(wait: float) -> Answer:
+    """Return 429, like the real gateway: without the error's code in a header."""
+    seconds = math.ceil(wait)
+    message = f"Requests have exceeded call rate limit of your tier. Please retry after {seconds} seconds."
+    body: JsonValue = {"error": {"code": "429", "message": message}}
+    return Answer.of(body, status=429, headers={"Retry-After": str(seconds)})
 
 
 def _asked(request: Request, operation_id: str, answer: Answer, now: float) -> Asked:
     return Asked(
         at=now,
+        method=request.method,
         path=request.path,
         operation_id=operation_id,
         api_version=request.args.get("api-version"),
