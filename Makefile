@@ -68,7 +68,7 @@ check: $(INSTALLED) ## Check format, lint, types and spelling, and run the tests
 	@$(VENV)/bin/python -m mypy
 	@$(VENV)/bin/python -m codespell_lib
 	@for each in examples/fastapi examples/azure-function; do MYPYPATH=$$each $(VENV)/bin/python -m mypy $$each || exit 1; done
-	@$(PYTEST)
+	@$(PYTEST) $(TESTS)
 
 lock: $(INSTALLED) ## Write the locks of all packages anew; UPGRADE=--upgrade takes newer versions
 	@$(TOOLS)
