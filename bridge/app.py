@@ -45,6 +45,7 @@ from bridge.services.reports import Overview
 from bridge.services.sweep.due_reader import Reader
 from bridge.services.sweep.enqueueing import Enqueuer, MessageShares, Refill
 from bridge.services.sweep.finisher import Finisher
+from bridge.services.sweep.heartbeat import Heartbeat
 from bridge.services.sweep.poller import OperationFetcher, Poller
 from bridge.services.sweep.purge import Purges
 from bridge.services.sweep.rescheduler import Rescheduler
@@ -236,18 +237,22 @@ def _compose_sweep(settings: Settings, dependencies: Dependencies, queries: Quer
         meanwhile=Enqueuer(
             dispatcher=dispatcher, rescheduler=rescheduler, clock=dependencies.clock, executor=dependencies.pools.sends
         ),
-        counter=WaitingCounter(
-            dependencies.table, dependencies.pools.sweep, dependencies.clock, settings.waiting_limit
-        ),
         reader=reader,
+        heartbeat=Heartbeat(
+            repository=repository,
+            repair=Repair(repository),
+            counter=WaitingCounter(
+                dependencies.table, dependencies.pools.sweep, dependencies.clock, settings.waiting_limit
+            ),
+            waiting=queries.counts.waiting,
+            telemetry=dependencies.telemetry,
+        ),
         poller=poller,
         purges=Purges(
             repository=repository, rescheduler=rescheduler, clock=dependencies.clock, retention=settings.retention
         ),
         budget=settings.sweep_budget,
         telemetry=dependencies.telemetry,
-        repair=Repair(repository),
-        waiting=queries.counts.waiting,
     )
 
 

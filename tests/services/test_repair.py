@@ -249,7 +249,7 @@ def test_a_check_looks_at_a_bounded_number_of_rows_and_goes_on_from_there() -> N
     count = ROWS_PER_CHECK // 2 + 10
     for number in range(8 * count):
         bridge.register(f"operation-{number}")
-    places, repair = [""], bridge.sweeper.repair
+    places, repair = [""], bridge.sweeper.heartbeat.repair
 
     bridge.table.taken()
     while places[-1] != "op0":
@@ -270,7 +270,7 @@ def test_a_check_restores_a_bounded_number_of_operations_and_misses_none() -> No
 
     for _ in range(16):
         before = len(bridge.due_keys())
-        place = bridge.sweeper.repair.check(place)
+        place = bridge.sweeper.heartbeat.repair.check(place)
         most = max(most, len(bridge.due_keys()) - before)
 
     assert len(bridge.due_keys()) == len(missing)
@@ -282,7 +282,7 @@ def test_the_place_of_the_next_check_is_stored_and_any_text_in_it_is_a_place() -
     bridge.register()
     bridge.sweep()
     [stored] = [row.values["checked"] for row in bridge.memory.rows("sources") if row.key == "heartbeat"]
-    repair = bridge.sweeper.repair
+    repair = bridge.sweeper.heartbeat.repair
 
     assert stored == "op1"
     assert [repair.check(place) for place in ("", "x", "op99", "op0 due:", "op0 op:zzz", "op7")] == [

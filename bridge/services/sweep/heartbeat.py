@@ -1,18 +1,59 @@
 """The heartbeat of the timer. All timers of an app were seen to stop while HTTP kept working."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from bridge.domain.errors import Conflict, StorageRefused, StorageUnavailable
 from bridge.domain.time import CLOCK_SKEW
 from bridge.log import Event, log
 from bridge.services.dispatch import QueueProblem
+from bridge.services.owner_quota import WaitingCounter
+from bridge.services.repair import Repair
 from bridge.storage.keys import HEARTBEAT_KEY, SOURCES_PARTITION
 from bridge.storage.records import SCHEMA_VERSION, VERSION_COLUMN
 from bridge.storage.repository import Repository
 from bridge.storage.transaction import ANY, Insert, Merge, Row, Transaction, Value
+from bridge.telemetry import Metric, Telemetry
 
 _EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heartbeat:
+    """The work of a sweep that is due once a minute: the heartbeat, the check for missing due rows, and the counts."""
+
+    repository: Repository
+    #: Restores missing due rows.
+    repair: Repair
+    #: Counts the waiting registrations of each owner.
+    counter: WaitingCounter
+    #: Counts the waiting registrations. Raises StorageUnavailable.
+    waiting: Callable[[], int]
+    telemetry: Telemetry
+
+    def write(self, sources: Sequence[Row], now: datetime, problem: QueueProblem | None) -> bool:
+        """Check for missing due rows, and write the heartbeat with the position of the next check.
+
+        Returns whether the heartbeat was written. A crash between the two repeats the check.
+        """
+        if not is_heartbeat_due(sources, now):
+            return False
+        checked = self.repair.check(last_checked(sources))
+        return write_heartbeat(self.repository, sources, now, checked=checked, problem=problem)
+
+    def count(self) -> None:
+        """Count the waiting registrations, of owners if there is a limit, and of all for telemetry.
+
+        The second is a read of each partition. Never raises for storage failures.
+        """
+        self.counter.count()
+        if not self.telemetry.is_on:
+            return
+        try:
+            self.telemetry.measure(Metric.WAITING, self.waiting())
+        except StorageUnavailable as error:
+            log(Event.STORAGE, step="count", error=str(error))
 
 
 def last_heartbeat_at(sources: Sequence[Row]) -> datetime | None:

@@ -11,7 +11,7 @@ succeeds. Steps that are left when the time budget ends are due at the next swee
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,11 +19,9 @@ from bridge.domain.errors import StorageRefused, StorageUnavailable
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.services.dispatch import Dispatcher
-from bridge.services.owner_quota import WaitingCounter
-from bridge.services.repair import Repair
 from bridge.services.sweep.due_reader import Reader, first_due
 from bridge.services.sweep.enqueueing import Enqueuer, MessageShares
-from bridge.services.sweep.heartbeat import is_heartbeat_due, last_checked, write_heartbeat
+from bridge.services.sweep.heartbeat import Heartbeat
 from bridge.services.sweep.poller import Poller
 from bridge.services.sweep.purge import Purges
 from bridge.storage.keys import operation_partitions
@@ -48,17 +46,12 @@ class Sweep:
     #: The messages of the current sweep, by host.
     shares: MessageShares
     reader: Reader
-    #: Counts the waiting registrations of each owner.
-    counter: WaitingCounter
+    heartbeat: Heartbeat
     poller: Poller
     purges: Purges
     #: No poll begins after this time.
     budget: timedelta
     telemetry: Telemetry
-    #: Restores missing due rows.
-    repair: Repair
-    #: Counts the waiting registrations. Raises StorageUnavailable.
-    waiting: Callable[[], int]
 
     def sweep(self) -> None:
         """Perform the due steps within the time budget. Never raises for failures of storage or the upstream."""
@@ -68,13 +61,13 @@ class Sweep:
         self.shares.begin()
         deliveries = self.reader.deliveries(began)
         sources = self._sources()
-        has_heartbeat = sources is not None and self._write_heartbeat(sources, began)
+        has_heartbeat = sources is not None and self.heartbeat.write(sources, began, self.dispatcher.problem)
         enqueued = self.enqueuer.enqueue(deliveries, self.shares, until)
         runs = self.poller.begin(sources or ())
         due = self.reader.operations(began, runs.room, until=until)
         enqueued += self.enqueuer.enqueue(due.deliveries, self.shares, until)
         meanwhile = Meanwhile(self, until)
-        self.counter.saw(len(due.polls))
+        self.heartbeat.counter.saw(len(due.polls))
         counts = self.poller.run(due.polls, runs, until=until, meanwhile=meanwhile.enqueue)
         purged = self.purges.run(due.purges, until=until)
         enqueued += meanwhile.enqueued
@@ -96,25 +89,7 @@ class Sweep:
         )
         self.telemetry.measure(Metric.OVERDUE, overdue)
         if has_heartbeat:
-            self.counter.count()
-        if has_heartbeat and self.telemetry.is_on:  # once a minute: it costs a read of each partition
-            self._measure_waiting()
-
-    def _write_heartbeat(self, sources: Sequence[Row], now: datetime) -> bool:
-        """Once a minute, check for missing due rows, and write the heartbeat with the position of the next check.
-
-        A crash between the two repeats the check.
-        """
-        if not is_heartbeat_due(sources, now):
-            return False
-        checked = self.repair.check(last_checked(sources))
-        return write_heartbeat(self.repository, sources, now, checked=checked, problem=self.dispatcher.problem)
-
-    def _measure_waiting(self) -> None:
-        try:
-            self.telemetry.measure(Metric.WAITING, self.waiting())
-        except StorageUnavailable as error:
-            log(Event.STORAGE, step="count", error=str(error))
+            self.heartbeat.count()
 
     def _sources(self) -> Sequence[Row] | None:
         try:

@@ -253,7 +253,8 @@ def test_a_failed_count_is_one_line(collected: Collected, caplog: pytest.LogCapt
     def waiting() -> int:
         raise StorageUnavailable("down")
 
-    sweep = replace(collected.bridge.sweeper, waiting=waiting)
+    sweeper = collected.bridge.sweeper
+    sweep = replace(sweeper, heartbeat=replace(sweeper.heartbeat, waiting=waiting))
 
     sweep.sweep()
 
