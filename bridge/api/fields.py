@@ -4,17 +4,27 @@ import re
 from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any, Self
 
 import azure.functions as func
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
 from pydantic_core import PydanticCustomError, from_json
 
 from bridge.api.errors import Detail, ErrorCode, Problem, invalid
-from bridge.domain.callback_url import MAX_URL_LENGTH, CallbackRefused, CallbackRules, DestinationNotAllowed, normalise
+from bridge.domain.callback_url import (
+    MAX_URL_LENGTH,
+    CallbackRefused,
+    CallbackRules,
+    DestinationNotAllowed,
+    normalise,
+    normalise_host,
+)
 from bridge.domain.custom_headers import MAX_HEADER_BYTES, MAX_HEADERS, NAME, RESERVED, RESERVED_PREFIXES, VALUE
 from bridge.domain.ids import GROUP, OPERATION_ID, SOURCE_NAME, OperationRef
+from bridge.domain.outcome import Failure
 from bridge.domain.text import size_in_utf8
+from bridge.domain.time import parse_instant
 from bridge.domain.upstream import Source
 
 #: The limit of a body in bytes.
@@ -108,6 +118,13 @@ MAX_METADATA_BYTES = 4_096
 _URL = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s\\#@/?]+([/?][^\s\\#]*)?$"
 
 
+#: The form of a host with an optional port. `normalise_host` validates the parts.
+_HOST = r"(\[[0-9a-fA-F:.]+\]|[^\s/:@?#\[\]]+)(:[0-9]*)?"
+
+#: An outcome of an attempt: a status, its class, or the kind of a failure.
+_OUTCOME = re.compile(f"[1-9](?:[0-9]{{2}}|xx)|{'|'.join(map(re.escape, Failure))}", re.ASCII)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidationContext:
     """The context of validation: the item `validation` of the context that pydantic passes to validators."""
@@ -187,6 +204,27 @@ def _group(value: str) -> str:
     return value
 
 
+def _instant(value: object) -> datetime:
+    instant = parse_instant(value)
+    if instant is None:
+        raise PydanticCustomError("instant", "must be a time in ISO 8601 with its zone: 2026-11-23T15:04:05Z")
+    return instant
+
+
+def _host(value: str) -> str:
+    try:
+        return normalise_host(value)
+    except CallbackRefused:
+        raise PydanticCustomError("host", "must be a host, or a host and its port: hooks.example.com:8443") from None
+
+
+def _outcome(value: str) -> str:
+    if not _OUTCOME.fullmatch(value):
+        kinds = {"kinds": ", ".join(Failure)}
+        raise PydanticCustomError("outcome", "must be a status (401), a class (4xx), or one of {kinds}", kinds)
+    return value
+
+
 def _metadata(value: dict[str, Any]) -> dict[str, Any]:
     try:
         size = size_in_utf8(value)
@@ -238,6 +276,17 @@ SourceName = Annotated[str, AfterValidator(_source), Field(json_schema_extra={"p
 
 #: A label of operations that take about equally long.
 Group = Annotated[str, AfterValidator(_group), Field(json_schema_extra={"pattern": _whole(GROUP)})]
+
+#: A time with its zone.
+Instant = Annotated[datetime, BeforeValidator(_instant)]
+
+#: A host, or a host and its port, in the form of a normalised URL.
+Host = Annotated[
+    str, Field(max_length=MAX_URL_LENGTH, json_schema_extra={"pattern": f"^{_HOST}$"}), AfterValidator(_host)
+]
+
+#: The outcome of an attempt.
+Outcome = Annotated[str, AfterValidator(_outcome), Field(json_schema_extra={"pattern": _whole(_OUTCOME)})]
 
 #: A JSON object of the client.
 Metadata = Annotated[dict[str, Any], AfterValidator(_metadata)]

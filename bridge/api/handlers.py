@@ -3,7 +3,7 @@
 The docstrings of the handlers are the summaries and descriptions of the operations in the OpenAPI description.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import assert_never
@@ -31,7 +31,6 @@ from bridge.domain.header_cipher import HeaderCipher
 from bridge.domain.ids import OPERATION_ID, OperationRef, RegistrationRef
 from bridge.domain.keyring import Keyring
 from bridge.domain.principal import Principal
-from bridge.domain.registration import State
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.services.bulk_redelivery import Redeliver
@@ -108,15 +107,23 @@ class Handlers:
     def list_registrations(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
         """List registrations, newest first by the time of their current state.
 
-        The list can change while its pages are read: an entry moves with each change of state. With `operationId` all
-        registrations of one operation are on one page. A page can be short, even empty, and still have a `nextLink`.
+        An entry meets all given conditions. With `operationId` all registrations of one operation are on one page. The
+        list can change while its pages are read: an entry moves with each change of state. A page reads a bounded
+        number of rows, so it can be short, even empty, and still have a `nextLink`.
         """
         query = read_list_query(request)
         if query.operation_id is not None:
-            return uncached(views.page(self._of_operation(query.operation_id, query.states, principal), None))
+            return uncached(views.page(self._of_operation(query.operation_id, query, principal), None))
         owner, cursors = principal.owner_filter, CursorCipher(self.keyring)
         cursor = read_cursor(query.cursor, cursors, owner=owner, query=query.filter)
-        page = self.queries.page(query.states, limit=query.limit, cursor=cursor, owner=owner)
+        page = self.queries.page(
+            query.states,
+            limit=query.limit,
+            cursor=cursor,
+            owner=owner,
+            where=query.where,
+            message_id=query.message_id,
+        )
         following = None if page.cursor is None else cursors.encrypt(page.cursor, owner=owner, query=query.filter)
         next_link = None if following is None else self._next_link(request, query, following)
         return uncached(views.page(page.entries, next_link))
@@ -262,8 +269,8 @@ class Handlers:
         return inner if self.public_url is None else f"{self.public_url}/{inner.split('/', 3)[-1]}"
 
     def _next_link(self, request: func.HttpRequest, query: ListQuery, cursor: str) -> str:
-        state = {"state": query.states[0].value} if len(query.states) == 1 else {}
-        return f"{self._address(request)}?{urlencode({**state, 'limit': query.limit, 'cursor': cursor})}"
+        parameters = {**query.parameters, "limit": query.limit, "cursor": cursor}
+        return f"{self._address(request)}?{urlencode(parameters)}"
 
     def _found(self, ref: RegistrationRef, principal: Principal) -> RegistrationView:
         view = self.queries.registration(ref)
@@ -290,11 +297,12 @@ class Handlers:
         operation = as_seen_by_all([each.record for each in seen.values()], known.operation.record)
         return replace(known, operation=replace(known.operation, record=operation), registrations=seen)
 
-    def _of_operation(self, operation_id: str, states: Sequence[State], principal: Principal) -> Iterable[IndexEntry]:
+    def _of_operation(self, operation_id: str, query: ListQuery, principal: Principal) -> Iterable[IndexEntry]:
         aggregates = (self._readable(OperationRef(name, operation_id), principal) for name in self.context.sources)
         found = [each.record for known in aggregates if known for each in known.registrations.values()]
         newest_first = sorted(found, key=lambda each: each.since, reverse=True)
-        return (IndexEntry.of(each) for each in newest_first if each.state in states)
+        listed = (IndexEntry.of(each) for each in newest_first)
+        return (each for each in listed if query.matches(each))
 
     def _with_secret(self, view: RegistrationView, principal: Principal) -> Registered:
         registration = view.registration

@@ -211,7 +211,9 @@ def _parameters(route: Route[Any]) -> Iterator[Json]:
     for name, shown in schema.get("properties", {}).items():
         about = shown.pop("description")
         required = name in schema.get("required", ())
-        yield {"name": name, "in": "query", "required": required, "description": about, "schema": _without_null(shown)}
+        known = _without_null(shown)
+        listed = {"explode": False} if known.get("type") == "array" else {}
+        yield {"name": name, "in": "query", "required": required, "description": about, **listed, "schema": known}
     for name, about in route.headers.items():
         yield {"name": name, "in": "header", "description": about, "schema": {"type": "string"}}
 

@@ -1,19 +1,30 @@
 """Parses query strings. One answer names all invalid parameters."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import azure.functions as func
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from bridge.api.errors import Detail, invalid
-from bridge.api.fields import OperationId, RequestModel, SourceName, ValidationContext, WrittenUrl
+from bridge.api.fields import (
+    Group,
+    Host,
+    Instant,
+    OperationId,
+    Outcome,
+    RequestModel,
+    SourceName,
+    ValidationContext,
+    WrittenUrl,
+)
 from bridge.domain.registration import State
 from bridge.domain.upstream import DEFAULT_SOURCE
-from bridge.storage.index import CURSOR_TEXT, Cursor, CursorCipher
+from bridge.storage.index import CURSOR_TEXT, Cursor, CursorCipher, EntryFilter, IndexEntry
 
 #: The largest and the default number of entries of a page.
 MAX_LIMIT = 100
@@ -55,6 +66,35 @@ def read_cursor(text: str | None, cursors: CursorCipher, *, owner: str | None, q
     return cursor
 
 
+def _states(value: str) -> tuple[State, ...]:
+    names = value.split(",")
+    if not set(names) <= set(State):
+        raise PydanticCustomError("states", "must be one or several of {known}", {"known": ", ".join(State)})
+    return tuple(state for state in State if state in names)
+
+
+def _message_id(value: str) -> str:
+    if not _MESSAGE_ID.fullmatch(value):
+        raise PydanticCustomError("message", "must be the webhook-id of a callback, like msg_…")
+    return value
+
+
+#: The form of the ids of messages, of this version and of former ones.
+_MESSAGE_ID = re.compile(r"msg_[a-zA-Z0-9_-]{1,60}", re.ASCII)
+
+#: One or several states, separated by commas, in the order of the enum.
+States = Annotated[
+    tuple[State, ...],
+    BeforeValidator(_states),
+    Field(json_schema_extra={"type": "array", "minItems": 1, "items": {"enum": [*State]}}),
+]
+
+#: The id of a message.
+MessageId = Annotated[
+    str, AfterValidator(_message_id), Field(json_schema_extra={"pattern": f"^{_MESSAGE_ID.pattern}$"})
+]
+
+
 class NoParameters(RequestModel):
     """The parameters of a call without parameters."""
 
@@ -62,8 +102,22 @@ class NoParameters(RequestModel):
 class ListParameters(NoParameters):
     """The parameters of `GET /api/registrations`."""
 
-    state: Annotated[State | None, Field(description="Only those in this state.")] = None
+    state: Annotated[
+        States | None, Field(description="Only those in this state, or in one of several, separated by commas.")
+    ] = None
     operationId: Annotated[OperationId | None, Field(description="All of this operation, on one page.")] = None
+    messageId: Annotated[MessageId | None, Field(description="The one with this `webhook-id`.")] = None
+    host: Annotated[
+        Host | None,
+        Field(description="Only those whose callbacks go to this host; without a port, to any port of the host."),
+    ] = None
+    group: Annotated[Group | None, Field(description="Only those of this group.")] = None
+    outcome: Annotated[
+        Outcome | None,
+        Field(description="Only those whose `lastAttempt` has this status, class of statuses or kind of failure."),
+    ] = None
+    since: Annotated[Instant | None, Field(description="Only those whose `since` is this time or later.")] = None
+    until: Annotated[Instant | None, Field(description="Only those whose `since` is before this time.")] = None
     limit: Annotated[
         int, Field(ge=1, le=MAX_LIMIT, description="The most entries of a page."), BeforeValidator(_number)
     ] = DEFAULT_LIMIT
@@ -91,14 +145,37 @@ class ListQuery:
 
     states: Sequence[State]
     operation_id: str | None
+    message_id: str | None
+    where: EntryFilter
     limit: int
     #: Unchanged from the client.
     cursor: str | None
 
+    def matches(self, entry: IndexEntry) -> bool:
+        """Return whether an entry meets all conditions."""
+        is_named = self.message_id in (None, entry.message_id)
+        return is_named and entry.state in self.states and self.where.matches(entry)
+
+    @property
+    def parameters(self) -> Mapping[str, str]:
+        """The conditions as parameters of a URL."""
+        where = self.where
+        given = {
+            "state": ",".join(self.states) if len(self.states) < len(State) else None,
+            "messageId": self.message_id,
+            "host": where.host,
+            "group": where.group,
+            "outcome": where.outcome,
+            "since": None if where.since is None else where.since.isoformat(),
+            "until": None if where.until is None else where.until.isoformat(),
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
     @property
     def filter(self) -> str:
         """The binding of this list's cursors, in addition to the owner."""
-        return f"list {' '.join(self.states)}"
+        conditions = {name: value for name, value in self.parameters.items() if name != "state"}
+        return f"list {' '.join(self.states)} {urlencode(conditions)}".rstrip()
 
 
 def read_list_query(request: func.HttpRequest) -> ListQuery:
@@ -108,8 +185,12 @@ def read_list_query(request: func.HttpRequest) -> ListQuery:
     """
     given = _read(ListParameters, request)
     return ListQuery(
-        states=tuple(State) if given.state is None else (given.state,),
+        states=tuple(State) if given.state is None else given.state,
         operation_id=given.operationId,
+        message_id=given.messageId,
+        where=EntryFilter(
+            host=given.host, since=given.since, until=given.until, outcome=given.outcome, group=given.group
+        ),
         limit=given.limit,
         cursor=given.cursor,
     )

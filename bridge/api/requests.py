@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import azure.functions as func
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonValue
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field, JsonValue
 
 from bridge.api.errors import Detail, invalid
 from bridge.api.fields import (
@@ -15,6 +14,8 @@ from bridge.api.fields import (
     CallbackUrl,
     Group,
     Headers,
+    Host,
+    Instant,
     Metadata,
     OperationId,
     OperationLocation,
@@ -24,14 +25,12 @@ from bridge.api.fields import (
     read_object,
 )
 from bridge.api.query import CursorText, read_cursor
-from bridge.domain.callback_url import MAX_URL_LENGTH, CallbackRefused, normalise_host
 from bridge.domain.custom_headers import MAX_HEADER_BYTES, OwnHeaders, faults
 from bridge.domain.events import Format
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import Registration
 from bridge.domain.text import read_traceparent
-from bridge.domain.time import parse_instant
 from bridge.domain.upstream import DEFAULT_SOURCE
 from bridge.services.bulk_redelivery import Order
 from bridge.storage.index import CursorCipher
@@ -140,24 +139,6 @@ MAX_REDELIVERIES = 500
 DEFAULT_REDELIVERIES = 100
 
 
-#: The form of a host with an optional port. `normalise_host` validates the parts.
-_HOST = r"(\[[0-9a-fA-F:.]+\]|[^\s/:@?#\[\]]+)(:[0-9]*)?"
-
-
-def _moment(value: object) -> datetime:
-    moment = parse_instant(value)
-    if moment is None:
-        raise PydanticCustomError("moment", "must be a time in ISO 8601 with its zone: 2026-11-23T15:04:05Z")
-    return moment
-
-
-def _host(value: str) -> str:
-    try:
-        return normalise_host(value)
-    except CallbackRefused:
-        raise PydanticCustomError("host", "must be a host, or a host and its port: hooks.example.com:8443") from None
-
-
 class PingBody(RequestModel):
     """A callback URL to ping, and the format of the message."""
 
@@ -179,12 +160,9 @@ class RedeliverBody(RequestModel):
     )
 
     state: Literal["dead"]
-    since: Annotated[datetime, BeforeValidator(_moment), Field(description="Those that died at this time or later.")]
+    since: Annotated[Instant, Field(description="Those that died at this time or later.")]
     host: Annotated[
-        Annotated[
-            str, Field(max_length=MAX_URL_LENGTH, json_schema_extra={"pattern": f"^{_HOST}$"}), AfterValidator(_host)
-        ]
-        | None,
+        Host | None,
         Field(
             description="Only those whose callbacks go to this host, read like that of a callback URL; perhaps a port."
         ),

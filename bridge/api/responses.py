@@ -183,9 +183,26 @@ class EntrysOperation(Response):
     status: FinalStatus | None = Field(description="How it ended; null while it runs.")
 
 
+class LastAttemptResponse(Response):
+    """The last attempt of the current run whose outcome is known."""
+
+    number: int = Field(description="Counted from 1 within the run.", json_schema_extra={"minimum": 1})
+    run_length: int = Field(
+        serialization_alias="of", description="The number of attempts of a run.", json_schema_extra={"minimum": 1}
+    )
+    status: _StatusCode
+    error: _Failure
+    at: Moment = Field(description="When the attempt began.")
+
+
 class Entry(_ListedRegistration):
     """A registration in a list, without metadata and attempts."""
 
+    group: str | None = Field(description="The label of operations with similar durations.")
+    last_attempt: LastAttemptResponse | None = Field(
+        description="Null before an outcome of the current run is recorded. If it failed, a pending registration is "
+        "retried at `nextAttemptAt`."
+    )
     operation: EntrysOperation
 
 

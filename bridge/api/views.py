@@ -11,10 +11,11 @@ from bridge.domain.attempt import AttemptRecord
 from bridge.domain.callback_url import without_query
 from bridge.domain.keyring import PublicKey
 from bridge.domain.operation import Operation
-from bridge.domain.outcome import KEPT_ANSWER, Unreachable
+from bridge.domain.outcome import KEPT_ANSWER, LastAttempt, Unreachable
 from bridge.domain.poll_schedule import Forecast
 from bridge.domain.rate_limit import Budget
 from bridge.domain.registration import Registration
+from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.domain.text import clipped
 from bridge.domain.upstream import Source
 from bridge.services.bulk_redelivery import Started
@@ -47,10 +48,18 @@ def page(entries: Iterable[IndexEntry], next_link: str | None) -> responses.Page
 
 def _entry(each: IndexEntry) -> responses.Entry:
     ref = each.ref.operation
+    last = each.last_recorded
     return responses.Entry.of(
         each,
         **_common(each),
+        last_attempt=None if last is None else _last_attempt(last),
         operation=responses.EntrysOperation(id=ref.id, source=ref.source, status=each.final_status),
+    )
+
+
+def _last_attempt(last: LastAttempt) -> responses.LastAttemptResponse:
+    return responses.LastAttemptResponse(
+        number=last.number, run_length=ATTEMPTS_PER_RUN, status=last.status, error=last.error, at=last.at
     )
 
 

@@ -118,7 +118,7 @@ def compose(
     """Compose the message that notifies one registration of the `completed` operation.
 
     The id is derived from registration, generation and event. Composing the message again after a crash gives the same
-    id, and a new generation gives another one.
+    id, and a new generation gives another one. The id contains the shard of the operation, which leads to its rows.
     """
     identity = f"{to.ref.public_id}\n{to_millis(generation)}\n{completed.type}"
     data: dict[str, Any] = {
@@ -137,7 +137,7 @@ def compose(
     }
     if completed.why is not None:
         data["error"] = asdict(completed.why)
-    message_id = f"msg_{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
+    message_id = to.ref.operation.message_id(identity)
     if format is Format.CLOUDEVENTS:
         shape = _cloudevent(
             message_id, completed.type, completed.observed_at, source=f"{EVENT_SOURCE}/{to.ref.operation.source}"

@@ -13,6 +13,10 @@ SOURCE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
 #: The format of a group: a label of operations that take about equally long.
 GROUP = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}", re.ASCII)
 
+#: The format of the `webhook-id` of a message about an operation, with the shard of the operation. Messages of former
+#: versions have 32 hexadecimal digits after `msg_`, without the shard.
+MESSAGE_ID = re.compile(r"msg_x([0-9a-f]{2})[0-9a-f]{29}", re.ASCII)
+
 #: The format of a registration's public id: source, operation and hash.
 PUBLIC_ID = re.compile(rf"({SOURCE_NAME.pattern})~({OPERATION_ID.pattern})~([0-9a-f]{{16}})", re.ASCII)
 
@@ -25,6 +29,15 @@ class OperationRef:
     source: str
     #: The upstream's id.
     id: str
+
+    @property
+    def shard(self) -> int:
+        """A number from 0 to 255 by a hash. Partitions and message ids depend on the number, so it never changes."""
+        return hashlib.sha256(f"{self.source}\n{self.id}".encode()).digest()[0]
+
+    def message_id(self, identity: str) -> str:
+        """Return the id of the message about this operation with an `identity`, which no other message has."""
+        return f"msg_x{self.shard:02x}{hashlib.sha256(identity.encode()).hexdigest()[:29]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ This module only reads, and no sweep or delivery depends on it.
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from bridge.domain.attempt import AttemptRecord
@@ -22,16 +22,18 @@ from bridge.ports import StoredSchedule
 from bridge.services.dispatch import QueueProblem
 from bridge.services.sweep.heartbeat import last_heartbeat_at, queue_problem
 from bridge.storage.aggregate import OperationAggregate
-from bridge.storage.index import Cursor, IndexEntry
+from bridge.storage.index import NO_CONDITIONS, Cursor, EntryFilter, IndexEntry
 from bridge.storage.keys import (
     HEARTBEAT_KEY,
-    PARTITION_COUNT,
     SOURCE_PREFIX,
     after,
     due_at,
     due_deliveries,
     due_operations,
+    index_from,
+    index_until,
     operation_partitions,
+    partitions_of_message,
     registration_of,
     source_key,
 )
@@ -133,6 +135,54 @@ class ListPage:
     cursor: Cursor | None
 
 
+#: States of registrations that were notified, and so have a message and can have attempts.
+_NOTIFIED = frozenset({State.PENDING, State.DELIVERED, State.DEAD, State.CANCELED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Selection:
+    """The registrations of a list, and the parts of the index to read."""
+
+    owner: str | None
+    where: EntryFilter
+    message_id: str | None
+    #: The requested states that can have matches.
+    states: Sequence[State]
+    #: The partitions that can have matches.
+    partitions: Sequence[str]
+
+    @classmethod
+    def of(
+        cls, states: Sequence[State], *, owner: str | None, where: EntryFilter, message_id: str | None
+    ) -> "_Selection":
+        """Leave out states and partitions that cannot have matches."""
+        is_of_notified = message_id is not None or where.outcome is not None
+        return cls(
+            owner=owner,
+            where=where,
+            message_id=message_id,
+            states=[state for state in states if state in _NOTIFIED or not is_of_notified],
+            partitions=list(operation_partitions()) if message_id is None else partitions_of_message(message_id),
+        )
+
+    @property
+    def skips_rows(self) -> bool:
+        """Whether many rows within the ranges may not match: the index is ordered by time alone."""
+        return (self.owner, self.message_id, replace(self.where, since=None, until=None)) != (None, None, NO_CONDITIONS)
+
+    def matches(self, entry: IndexEntry) -> bool:
+        """Return whether an entry meets all conditions, apart from its state."""
+        is_named = self.owner in (None, entry.owner) and self.message_id in (None, entry.message_id)
+        return is_named and self.where.matches(entry)
+
+    def range(self, state: State, cursor: Cursor | None) -> tuple[str, str]:
+        """Return the keys between which the matches in `state` follow a cursor. The range can be empty."""
+        prefix = f"idx:{state}:"
+        start = prefix if cursor is None else f"{prefix}{cursor.place}!"
+        begin = start if self.where.until is None else max(start, index_until(state, self.where.until))
+        return begin, after(prefix) if self.where.since is None else index_from(state, self.where.since)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
     """The state of the bridge."""
@@ -195,25 +245,42 @@ class Queries:
         """Return the last attempts of a registration, oldest first: one call."""
         return self.repository.attempts(registration)
 
-    def page(self, states: Sequence[State], *, limit: int, cursor: Cursor | None, owner: str | None = None) -> ListPage:
+    def page(
+        self,
+        states: Sequence[State],
+        *,
+        limit: int,
+        cursor: Cursor | None,
+        owner: str | None = None,
+        where: EntryFilter = NO_CONDITIONS,
+        message_id: str | None = None,
+    ) -> ListPage:
         """List the registrations in one of `states`, newest first by the time at which they entered it.
 
-        With `owner`, only the owner's. The index is not ordered by owner, so a bounded number of other owners' rows are
-        read and skipped. The page of an owner with few registrations can be short or empty and still have a cursor.
+        With `owner`, only the owner's. With `message_id`, only the one of this message. All conditions are combined.
+
+        The index is ordered by state and time alone, so a bounded number of rows that do not match are read and
+        skipped. The page of an owner or a filter with few matches can be short or empty and still have a cursor.
         """
-        size = limit + 1 if owner is None else max(1, _STRETCH // (PARTITION_COUNT * len(states)))
+        wanted = _Selection.of(states, owner=owner, where=where, message_id=message_id)
+        ranges = len(wanted.partitions) * len(wanted.states)
+        if not ranges:
+            return ListPage((), None)
+        size = max(1, _STRETCH // ranges) if wanted.skips_rows else limit + 1
         found: list[IndexEntry] = []
-        for _ in range(min(_STRETCHES, max(1, _QUERIES // (PARTITION_COUNT * len(states))))):
-            stretch = self._stretch(states, cursor, size)
-            found += [entry for entry in stretch.entries if owner in (None, entry.owner)]
+        for _ in range(min(_STRETCHES, max(1, _QUERIES // ranges))):
+            stretch = self._stretch(wanted, cursor, size)
+            found += [entry for entry in stretch.entries if wanted.matches(entry)]
             cursor = stretch.cursor
+            if found and message_id is not None:
+                return ListPage(found[:1], None)
             if len(found) > limit:
                 return ListPage(found[:limit], Cursor(_place(found[limit - 1])))
             if cursor is None:
                 break
         return ListPage(found, cursor)
 
-    def _stretch(self, states: Sequence[State], cursor: Cursor | None, size: int) -> ListPage:
+    def _stretch(self, wanted: _Selection, cursor: Cursor | None, size: int) -> ListPage:
         """Read on in the index of each state and partition, `size` rows each, up to where all of them have been read.
 
         A registration that moves during the reads can be found in both states. The result has the registration once,
@@ -221,11 +288,11 @@ class Queries:
         """
 
         def read(place: tuple[str, Sequence[State]]) -> Sequence[tuple[State, Sequence[Row]]]:
-            partition, wanted = place
-            whole = self._whole_index(partition) if cursor is None and len(wanted) > 1 else None
-            return [(state, self._rows(partition, state, cursor, size, whole)) for state in wanted]
+            partition, states = place
+            whole = self._whole_index(partition) if cursor is None and len(states) > 1 else None
+            return [(state, self._rows(partition, wanted.range(state, cursor), size, whole)) for state in states]
 
-        places = self._places(states, from_the_beginning=cursor is None)
+        places = self._places(wanted, from_the_beginning=cursor is None)
         read_parts = [part for found in map_in_order(self.executor, read, places) for part in found]
         parts = [rows for _, rows in read_parts]
         ends = (_end(rows) for rows in parts if len(rows) == size)
@@ -236,15 +303,15 @@ class Queries:
             newest.setdefault(entry.ref, entry)
         return ListPage(list(newest.values()), None if end is None else Cursor(end))
 
-    def _places(self, states: Sequence[State], *, from_the_beginning: bool) -> Sequence[tuple[str, Sequence[State]]]:
+    def _places(self, wanted: _Selection, *, from_the_beginning: bool) -> Sequence[tuple[str, Sequence[State]]]:
         """Return the reads to make: one for all states of a partition with a small index, otherwise one per state."""
         now, places = self.clock(), list[tuple[str, Sequence[State]]]()
-        for partition in operation_partitions():
+        for partition in wanted.partitions:
             is_small = now >= self.large_until.get(partition, now)
-            if from_the_beginning and is_small and len(states) > 1:
-                places.append((partition, states))
+            if from_the_beginning and is_small and len(wanted.states) > 1:
+                places.append((partition, wanted.states))
             else:
-                places += [(partition, (state,)) for state in states]
+                places += [(partition, (state,)) for state in wanted.states]
         return places
 
     def _whole_index(self, partition: str) -> Sequence[Row] | None:
@@ -255,15 +322,12 @@ class Queries:
         self.large_until[partition] = self.clock() + _LARGE_FOR
         return None
 
-    def _rows(
-        self, partition: str, state: State, cursor: Cursor | None, size: int, whole: Sequence[Row] | None
-    ) -> Sequence[Row]:
-        """Take the first `size` rows of a state from `whole`, or read them."""
-        prefix = f"idx:{state}:"
+    def _rows(self, partition: str, within: tuple[str, str], size: int, whole: Sequence[Row] | None) -> Sequence[Row]:
+        """Take the first `size` rows of a range from `whole`, or read them."""
+        start, stop = within
         if whole is not None:
-            return [row for row in whole if row.key.startswith(prefix)][:size]
-        start = prefix if cursor is None else f"{prefix}{cursor.place}!"
-        return self.repository.table.range(partition, start, after(prefix), limit=size)
+            return [row for row in whole if start <= row.key < stop][:size]
+        return self.repository.table.range(partition, start, stop, limit=size) if start < stop else ()
 
     def status(self) -> Status:
         """Read the heartbeat, and the first due row of each partition. The counts can be some seconds old."""

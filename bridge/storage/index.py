@@ -103,6 +103,10 @@ class EntryFilter:
         )
 
 
+#: Matches every entry.
+NO_CONDITIONS = EntryFilter()
+
+
 def index_key_of(registration: Registration) -> str:
     """Return the key of the index row for the current state of a registration."""
     return index_key(registration.state, registration.since, registration.ref)

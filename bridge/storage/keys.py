@@ -4,13 +4,12 @@ A row key is `kind:part:part…`. No part contains a colon, so a key can be pars
 operation are the range from `op:{source}:{id}:` to the same with the next character, `;`.
 """
 
-import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 
-from bridge.domain.ids import OPERATION_ID, SOURCE_NAME, OperationRef, RegistrationRef
+from bridge.domain.ids import MESSAGE_ID, OPERATION_ID, SOURCE_NAME, OperationRef, RegistrationRef
 from bridge.domain.time import from_millis, to_millis
 
 #: The number of partitions for operations. Never change it: reads would miss existing rows.
@@ -60,9 +59,17 @@ class DueKind(StrEnum):
 
 def partition_of(ref: OperationRef | RegistrationRef) -> str:
     """Return the partition of all rows of an operation, including those of its registrations."""
-    operation = _operation(ref)
-    digest = hashlib.sha256(f"{operation.source}\n{operation.id}".encode()).digest()
-    return f"op{digest[0] % PARTITION_COUNT}"
+    return _partition(_operation(ref).shard)
+
+
+def partitions_of_message(message_id: str) -> Sequence[str]:
+    """Return the partitions that can have the message: one, or all of them for an id of a former version."""
+    found = MESSAGE_ID.fullmatch(message_id)
+    return tuple(operation_partitions()) if found is None else (_partition(int(found[1], 16)),)
+
+
+def _partition(shard: int) -> str:
+    return f"op{shard % PARTITION_COUNT}"
 
 
 def row_key(ref: OperationRef | RegistrationRef) -> str:
@@ -166,12 +173,22 @@ def due_deliveries(now: datetime) -> tuple[str, str]:
 
 def index_key(state: str, since: datetime, ref: RegistrationRef) -> str:
     """Return the key of the index row of a registration in `state` since `since`, ordered newest first."""
-    return f"idx:{state}:{_LAST_MILLIS - to_millis(since):013d}:{due_reference(ref)}"
+    return f"idx:{state}:{_inverted(since)}:{due_reference(ref)}"
+
+
+def index_until(state: str, until: datetime) -> str:
+    """Return the start of the range of index rows that entered `state` in the millisecond of `until` or earlier."""
+    return f"idx:{state}:{_inverted(until)}:"
 
 
 def index_from(state: str, since: datetime) -> str:
     """Return the end of the range of index rows that entered `state` at `since` or later."""
-    return after(f"idx:{state}:{_LAST_MILLIS - to_millis(since):013d}:")
+    return after(f"idx:{state}:{_inverted(since)}:")
+
+
+def _inverted(instant: datetime) -> str:
+    """Write a time so that later times sort first. Times that no row has become the first or the last one."""
+    return f"{min(max(_LAST_MILLIS - to_millis(instant), 0), _LAST_MILLIS):013d}"
 
 
 def index_since(place: str) -> datetime:

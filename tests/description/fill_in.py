@@ -1,4 +1,4 @@
-"""Fill in values that depend on the settings of the tested app: callback URLs and sources.
+"""Fill in values that depend on the settings of the tested app, and hosts, whose form no pattern can express.
 
 Schemathesis loads this module as its hooks.
 """
@@ -16,6 +16,7 @@ def _filled(values: dict[str, Any]) -> dict[str, Any]:
         "callbackUrl": os.environ["CALLBACK_URL"],
         "operationLocation": f"{os.environ['SPEECH_ENDPOINT']}/avatar/operations/{os.environ['OPERATION_ID']}",
         "source": "default",
+        "host": "hooks.example.com:8443",
     }
     return {name: own.get(name, value) if isinstance(value, str) else value for name, value in values.items()}
 

@@ -46,7 +46,7 @@ OF_NO_BODY = (304, "content-type")
 #: Values that differ between runs: times, derived values, and durations.
 OF_THE_MOMENT = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "<time>"),
-    (re.compile(r"msg_(ping_[0-9a-f]{16}|[0-9a-f]{32})"), "<message>"),
+    (re.compile(r"msg_(ping_[0-9a-f]{16}|x[0-9a-f]{31})"), "<message>"),
     (re.compile(r"cursor=[^&\"]+"), "cursor=<cursor>"),
     (re.compile(r'"durationMs": \d+'), '"durationMs": <duration>'),
     (re.compile(r'"delaySeconds": \{.*?\}'), '"delaySeconds": <delays>'),
