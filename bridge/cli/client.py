@@ -2,6 +2,8 @@
 
 import ipaddress
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, NoReturn
 from urllib.parse import parse_qs, quote, urlsplit
@@ -96,6 +98,14 @@ class _Credentials(AuthBase):
         return request
 
 
+def parse_date(text: str | None) -> datetime | None:
+    """Parse the `Date` of an answer (RFC 9110, 6.6.1). Returns None without a valid one."""
+    try:
+        return parsedate_to_datetime(text or "").astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
 class Api:
     """The bridge's HTTP API."""
 
@@ -140,9 +150,9 @@ class Api:
         sent = None if body is None else {name: each for name, each in body.items() if each is not None}
         return self.call("POST", path, body=sent)
 
-    def delete(self, path: str) -> None:
+    def delete(self, path: str, **parameters: str) -> None:
         """Send a DELETE request."""
-        self.call("DELETE", path)
+        self.call("DELETE", path, parameters=parameters)
 
     def pages(self, *, limit: int | None, **parameters: object) -> Iterator[Json]:
         """Read a list of registrations page by page, up to `limit` entries. None reads all pages."""

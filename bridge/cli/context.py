@@ -45,7 +45,11 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "register --operation-id my-film --callback-url http://127.0.0.1:7072/callback --group vp9-10min",
     ),
     "show": ("show ID", "show my-video"),
-    "list": ("list --state delivered", "list --operation-id my-video --json"),
+    "list": (
+        "list --state delivered",
+        "list --state dead,pending --host hooks.example.com --outcome 5xx --since 2h",
+        "list --operation-id my-video --json",
+    ),
     "watch": ("watch ID --timeout 30m",),
     "redeliver": ("redeliver ID", "redeliver --dead --since 2h --host hooks.example.com"),
     "cancel": ("cancel ID",),

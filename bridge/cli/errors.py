@@ -53,6 +53,8 @@ class BridgeUnreachable(CommandFailed):
     """The bridge does not answer."""
 
     exit = Exit.REFUSED
+    #: Whether the same request can succeed later.
+    may_pass = True
 
 
 class Refused(CommandFailed):

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 import requests
 
-from bridge.cli.client import Api, Json
+from bridge.cli.client import Api, Json, parse_date
 from bridge.cli.errors import CommandFailed, Refused
 from bridge.cli.showing import poll_error, troubles
 from bridge.cli.times import instant
@@ -77,10 +76,10 @@ def over_the_bridge(api: Api, clock: Clock) -> Iterator[Examined]:
 
 def agreement(name: str, whose: str, date: str | None, now: datetime) -> Examined:
     """Compare this machine's clock with the `Date` of an answer (RFC 9110, 6.6.1)."""
-    try:
-        apart = now - parsedate_to_datetime(date or "").astimezone(UTC)
-    except (ValueError, OverflowError):
+    at = parse_date(date)
+    if at is None:
         return Examined(name, Health.SKIPPED, "not compared: the answer has no Date that can be read")
+    apart = now - at
     seconds = abs(apart) // timedelta(seconds=1)
     if abs(apart) <= AGREEMENT:
         return Examined(name, Health.GOOD, f"agrees with {whose} within {AGREEMENT.seconds} s")

@@ -103,8 +103,7 @@ class Follow:
                 seen |= {each: self.api.get(f"registrations/{each}") for each in self._open(ids, seen)}
                 heard = now
             except (BridgeUnreachable, Refused) as error:
-                may_pass = isinstance(error, BridgeUnreachable) or error.may_pass
-                if not may_pass or now - heard >= SILENCE:
+                if not error.may_pass or now - heard >= SILENCE:
                     raise
             display.show({each: seen[each] for each in ids if each in seen})
             still_open = self._open(ids, seen)

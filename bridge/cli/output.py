@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import zip_longest
 
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
@@ -102,13 +103,26 @@ class Output:
             self.console.print(Text.assemble((label, Tone.QUIET.value), (_clean(each.text), each.tone.value)))
         self._plain.flush()
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Write a table, or for a pipe a line per row with tabs between the cells."""
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], tones: Sequence[Tone] = ()) -> None:
+        """Write a table, with a tone for each row. A pipe gets a line per row with tabs between the cells."""
         if not self.is_terminal:
             for row in rows:
                 self._write("\t".join(_clean(cell) for cell in row))
             return
-        self.console.print(table_of(columns, rows, width=self.console.width), soft_wrap=False, crop=False)
+        drawn = table_of(columns, rows, tones, width=self.console.width)
+        self.console.print(drawn, soft_wrap=False, crop=False)
+
+    def exactly(self, text: str) -> None:
+        """Write a text exactly, in UTF-8 and without a line break at its end. A terminal gets it made printable."""
+        if self.is_terminal:
+            self.say(text)
+            return
+        binary = getattr(self._plain, "buffer", None)  # text files can have another encoding and other line breaks
+        if binary is None:
+            self._plain.write(text)
+        else:
+            binary.write(text.encode())
+        self._plain.flush()
 
     def _write(self, text: str) -> None:
         """Write a line without rich's console, which would convert tabs to spaces."""
@@ -116,7 +130,9 @@ class Output:
         self._plain.flush()
 
 
-def table_of(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> RenderableType:
+def table_of(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], tones: Sequence[Tone] = (), *, width: int
+) -> RenderableType:
     """Draw a table for a terminal. On a narrow terminal each row becomes a block below its first cell.
 
     No id and no time is ever broken, so that both can be copied.
@@ -125,12 +141,13 @@ def table_of(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: in
     widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
     if sum(widths) + len(widths) > width:
         blocks = ("\n".join([first, *_wrapped("  ".join(filter(None, rest)), width)]) for first, *rest in cells)
-        return Group(*(Text(block, no_wrap=True, overflow="ignore") for block in blocks))
+        styled = zip_longest(blocks, tones, fillvalue=Tone.PLAIN)
+        return Group(*(Text(block, tone, no_wrap=True, overflow="ignore") for block, tone in styled))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, no_wrap=True)
-    for row in cells:
-        table.add_row(*map(Text, row))
+    for row, tone in zip_longest(cells, tones, fillvalue=Tone.PLAIN):
+        table.add_row(*map(Text, row), style=tone)
     return table
 
 

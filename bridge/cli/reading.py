@@ -6,15 +6,20 @@ import math
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bridge.cli.client import header_secret
 from bridge.cli.context import PROGRAM
 from bridge.cli.errors import UsageError
-from bridge.domain.ids import OPERATION_ID, RegistrationRef
+from bridge.domain.ids import GROUP, OPERATION_ID, RegistrationRef
+from bridge.domain.outcome import Failure
+from bridge.domain.registration import State
 from bridge.domain.time import iso, parse_duration, parse_instant
 
+#: A status of an answer, or its class.
+_STATUSES = re.compile(r"[1-9](\d\d|xx)", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECRET_NAME = re.compile(r"auth|key|token|secret|cookie|password", re.IGNORECASE)
 
 
@@ -34,16 +39,58 @@ def moment(text: str) -> datetime:
     return read
 
 
+def instant(text: str, now: datetime) -> datetime:
+    """Parse a time or an age. Raises UsageError, also for a time that no registration has."""
+    age = parse_duration(text)
+    try:
+        read = (moment(text) if age is None else now - age).astimezone(UTC)
+    except OverflowError:
+        read = _EPOCH
+    if read <= _EPOCH:
+        raise UsageError(f"{text!r} is too long ago, or no time of a calendar")
+    return read
+
+
 def since(text: str, now: datetime) -> str:
     """Parse a time or an age, and return the time in the API's format. Raises UsageError."""
-    age = parse_duration(text)
-    return iso(moment(text) if age is None else now - age)
+    return iso(instant(text, now))
 
 
 def registration_id(text: str) -> str:
     """Validate an id before it becomes part of a path. Raises UsageError."""
     if RegistrationRef.parse(text) is None:
         raise UsageError(f"{text!r} is not a registration's id (source~operation~hash): `{PROGRAM} list` shows the ids")
+    return text
+
+
+def states(texts: Iterable[str]) -> str | None:
+    """Parse states, several of them repeated or with commas, in the API's format. Raises UsageError."""
+    names = [name.strip().lower() for text in texts for name in text.split(",")]
+    unknown = [name for name in names if name not in set(State)]
+    if unknown:
+        raise UsageError(f"{unknown[0]!r} is not a state: {', '.join(State)}")
+    return ",".join(dict.fromkeys(names)) or None
+
+
+def outcome(text: str) -> str:
+    """Parse the outcome of an attempt: a status, its class, or a kind of failure. Raises UsageError."""
+    given = text.strip().lower()
+    if not _STATUSES.fullmatch(given) and given not in set(Failure):
+        raise UsageError(f"{text!r} is not an outcome: write a status (401), a class (4xx), or {', '.join(Failure)}")
+    return given
+
+
+def message_id(text: str) -> str:
+    """Validate a `webhook-id`. Raises UsageError."""
+    if not text.startswith("msg_"):
+        raise UsageError(f"{text!r} is not the id of a message: it is the header webhook-id of a callback, msg_…")
+    return text
+
+
+def group(text: str) -> str:
+    """Validate a group. Raises UsageError."""
+    if not GROUP.fullmatch(text):
+        raise UsageError(f"{text!r} is not a group: a group has up to 64 letters, digits, dots, dashes and underscores")
     return text
 
 

@@ -7,11 +7,13 @@ from typing import Annotated, Any, TypeAlias
 import typer
 from typer.core import TyperGroup
 
-from bridge.cli.client import Api
+from bridge.cli import reading
+from bridge.cli.client import Api, Json
 from bridge.cli.context import CliContext
 from bridge.cli.errors import Bug, CommandFailed, Exit, Refused
 from bridge.cli.output import Output
 from bridge.domain.events import Format
+from bridge.domain.outcome import Failure
 
 #: Typer's own copy of click's context; that type is private.
 _ClickContext: TypeAlias = Any
@@ -21,6 +23,39 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON, for programs."
 MessageFormat = Annotated[
     Format | None, typer.Option("--format", case_sensitive=False, help="The format of the event. Default: standard.")
 ]
+
+# The conditions of `list` and of `redeliver` for many. They are combined.
+Host = Annotated[str | None, typer.Option(help="Only callbacks to this host, or host:port.")]
+Since = Annotated[
+    str | None, typer.Option(help="Only those that entered their state then or later: a time, or an age like 2h.")
+]
+Until = Annotated[
+    str | None, typer.Option(help="Only those that entered their state before a time, or before an age ago.")
+]
+Outcome = Annotated[
+    str | None,
+    typer.Option(
+        metavar="[401|4xx|timeout|...]",
+        help=f"Only those whose last attempt had this status, class of statuses, or failure: {', '.join(Failure)}.",
+        autocompletion=lambda: ["4xx", "5xx", *Failure],
+    ),
+]
+Group = Annotated[str | None, typer.Option(help="Only this group.")]
+
+
+def conditions(
+    found: CliContext, *, host: str | None, since: str | None, until: str | None, outcome: str | None, group: str | None
+) -> Json:
+    """Return the conditions in the API's format, None for each that is not given. Raises UsageError."""
+    now = found.clock()
+    return {
+        "host": host,
+        "since": None if since is None else reading.since(since, now),
+        "until": None if until is None else reading.since(until, now),
+        "outcome": None if outcome is None else reading.outcome(outcome),
+        "group": None if group is None else reading.group(group),
+    }
+
 
 EXIT_CODES = """Exit codes: 0 success; 1 the checked thing has failed (a dead delivery, an operation that is Failed, a
 callback that is not genuine, a check that is BAD); 2 the arguments or the environment are wrong; 3 the bridge cannot
@@ -37,6 +72,10 @@ _ONLY_SHOW = frozenset({"keys", "list", "secret", "show", "status"})
 
 class Commands(TyperGroup):
     """A group of commands that converts exceptions to one line and an exit code."""
+
+    def parse_args(self, ctx: _ClickContext, args: list[str]) -> list[str]:
+        """Read `help register` like `register --help`."""
+        return super().parse_args(ctx, [*args[1:], "--help"] if args[:1] == ["help"] else args)
 
     def invoke(self, ctx: _ClickContext) -> object:
         """Run the requested command."""

@@ -16,6 +16,7 @@ from bridge.cli.errors import Refused
 from bridge.cli.output import OutputLine, Tone
 from bridge.cli.times import Times
 from bridge.diagnostics import Hint
+from bridge.domain.registration import State
 
 #: The states with problems that can still be corrected.
 _TROUBLED = ("waiting", "pending", "dead")
@@ -82,6 +83,12 @@ def troubles(api: Api) -> list[Trouble]:
     return [Trouble(finding, ids) for finding, ids in grouped.items()]
 
 
+def is_in_flight(shown: Json) -> bool:
+    """Return whether the last attempt has no outcome yet."""
+    made = shown["attempts"]
+    return bool(made) and made[-1]["error"] is None and made[-1]["status"] is None
+
+
 def ended_attempts(shown: Json) -> list[Json]:
     """Return the attempts with a known outcome."""
     return [each for each in shown.get("attempts", []) if each["error"] is not None or each["status"] is not None]
@@ -113,8 +120,13 @@ def _of_attempts(shown: Json) -> Finding | None:
         return None
     last = ended[-1]
     hint = diagnostics.of_attempt(last["status"], last["error"])
-    kind = last["error"] or f"HTTP {last['status']}"
-    return None if hint is None else Finding(f"receiver {_host_of(shown['callbackUrl'])}", kind, hint, _outcome(last))
+    where = f"receiver {_host_of(shown['callbackUrl'])}"
+    return None if hint is None else Finding(where, _kind(last), hint, _outcome(last))
+
+
+def _kind(ended: Json) -> str:
+    """Return the outcome of an attempt without its detail."""
+    return str(ended["error"] or f"HTTP {ended['status']}")
 
 
 def poll_error(error: Json) -> str:
@@ -241,11 +253,24 @@ def pinged(shown: Json) -> str:
 
 def list_row(entry: Json, times: Times) -> tuple[str, ...]:
     """Return a row of a list. `LIST_COLUMNS` has the headings."""
-    status = entry["operation"]["status"] or "-"
-    return (entry["id"], entry["state"], status, times.past_cell(entry["since"]), entry["callbackUrl"])
+    status, due = entry["operation"]["status"] or "-", entry["nextAttemptAt"]
+    last_and_next = (_last_attempt(entry), times.due_cell(due) if due else "")
+    return (entry["id"], entry["state"], status, times.past_cell(entry["since"]), entry["callbackUrl"], *last_and_next)
 
 
-LIST_COLUMNS = ("registration", "state", "operation", "since", "callback")
+LIST_COLUMNS = ("registration", "state", "operation", "since", "callback", "last attempt", "next attempt")
+
+
+def _last_attempt(entry: Json) -> str:
+    """Return the last outcome of the current run, with the number of the attempt."""
+    last = entry["lastAttempt"]
+    return "" if last is None else f"{_kind(last)}, {last['number']} of {last['of']}"
+
+
+def list_tone(entry: Json) -> Tone:
+    """Return the colour of an entry. A pending one whose last attempt has failed is a warning."""
+    is_retrying = entry["state"] == State.PENDING and entry["lastAttempt"] is not None
+    return Tone.WARN if is_retrying else tone_of(entry)
 
 
 def _state(shown: Json, times: Times) -> str:

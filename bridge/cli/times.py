@@ -74,7 +74,7 @@ class Times:
 
 
 def _ago(away: timedelta) -> str:
-    return f"{span(-away)} ago"
+    return f"{span(-away)} ago" if away <= -_SECOND else "just now"
 
 
 def _in(away: timedelta) -> str:

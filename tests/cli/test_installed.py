@@ -70,6 +70,14 @@ def test_every_command_is_documented() -> None:
         assert (said.exit, "Usage:" in said.out) == (0, True)
 
 
+@pytest.mark.parametrize("command", ["", "register", "keys", "keys new"])
+def test_help_is_a_command_and_an_option(command: str) -> None:
+    ways = [type_in("help", *command.split()), *(type_in(*command.split(), option) for option in ("-h", "--help"))]
+
+    assert {(each.exit, each.out) for each in ways} == {(0, ways[0].out)}
+    assert f"Usage: {PROGRAM} {command}".strip() in ways[0].out
+
+
 @pytest.mark.parametrize("columns", ["60", "80", "200"])
 def test_the_list_of_commands_cuts_no_summary(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
     monkeypatch.setenv("COLUMNS", columns)

@@ -340,6 +340,72 @@ def test_list_reads_as_many_pages_as_its_limit_needs(fake: FakeBridge) -> None:
     assert [call.path for call in fake.calls] == ["registrations?limit=100", "registrations?limit=50&cursor=c1"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "parameters"),
+    [
+        (("--state", "dead", "--state", "Delivered"), "state=dead%2Cdelivered"),
+        (("--state", "dead, delivered,dead"), "state=dead%2Cdelivered"),
+        (("--message-id", "msg_4079"), "messageId=msg_4079"),
+        (("--host", "hooks.example.com:8443"), "host=hooks.example.com%3A8443"),
+        (("--since", "2h", "--until", "30m"), "since=2026-11-23T10%3A00%3A00.000Z&until=2026-11-23T11%3A30%3A00.000Z"),
+        (("--outcome", "4XX", "--group", "vp9-10min"), "outcome=4xx&group=vp9-10min"),
+        (("--outcome", "Timeout"), "outcome=timeout"),
+    ],
+)
+def test_list_hands_its_conditions_on(fake: FakeBridge, arguments: tuple[str, ...], parameters: str) -> None:
+    fake.tell("GET registrations", (200, {"value": [], "nextLink": None}))
+
+    said = type_in("list", *arguments, environment=fake.environment, clock=lambda: NOON)
+
+    assert said.exit == 0, said.err
+    assert [call.path for call in fake.calls] == [f"registrations?limit=50&{parameters}"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--state", "dead,gone"), "'gone' is not a state: waiting, pending, delivered"),
+        (("--outcome", "teapot"), "write a status (401), a class (4xx), or refused-by-rules, dns"),
+        (("--outcome", "4567"), "'4567' is not an outcome"),
+        (("--since", "yesterday"), "'yesterday' is not a time with a zone"),
+        (("--until", "2026-11-23"), "'2026-11-23' is not a time with a zone"),
+        (("--since", "999999d"), "'999999d' is too long ago"),
+        (("--until", "9999-12-31T23:59:59-10:00"), "no time of a calendar"),
+        (("--message-id", "4079"), "the header webhook-id of a callback"),
+        (("--group", "a b"), "'a b' is not a group"),
+    ],
+)
+def test_an_invalid_condition_is_reported_before_any_request(
+    fake: FakeBridge, arguments: tuple[str, str], words: str
+) -> None:
+    said = type_in("list", *arguments, environment=fake.environment)
+
+    assert (said.exit, fake.calls) == (2, [])
+    assert words in said.err
+
+
+def test_list_has_the_last_outcome_and_the_next_attempt(fake: FakeBridge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the end of a line, so that the fields before keep their places."""
+    monkeypatch.setenv("COLUMNS", "250")
+    last = {"number": 3, "of": 10, "status": 401, "error": None, "at": "2026-11-23T12:01:00.000Z"}
+    entries = [
+        registration(ID, state="pending", lastAttempt=last, nextAttemptAt="2026-11-23T12:04:00.000Z"),
+        registration(OTHER, state="dead", lastAttempt={**last, "status": None, "error": "timeout", "number": 10}),
+        registration(),
+    ]
+    fake.tell("GET registrations", (200, {"value": entries, "nextLink": None}))
+
+    in_pipe = type_in("list", environment=fake.environment)
+    on_terminal = type_in("list", environment=fake.environment, out=Terminal(), clock=lambda: NOON)
+
+    assert [line.split("\t")[5:] for line in in_pipe.out.splitlines()] == [
+        ["HTTP 401, 3 of 10", "2026-11-23T12:04:00.000Z"],
+        ["timeout, 10 of 10", ""],
+        ["", ""],
+    ]
+    assert "HTTP 401, 3 of 10 in 4 min" in " ".join(on_terminal.plain.split())
+
+
 @pytest.mark.parametrize("state", ["dead", "DEAD", "Dead"])
 def test_choices_are_accepted_in_any_letter_case(fake: FakeBridge, state: str) -> None:
     fake.tell("GET registrations", (200, {"value": [], "nextLink": None}))

@@ -1,13 +1,12 @@
 """Watch registrations until they end, on a stopwatch that only advances by waits."""
 
 import json
-import re
 from dataclasses import dataclass, field
 
 import pytest
 
 from bridge.cli.following import SILENCE
-from tests.support.cli import Said, Terminal, type_in
+from tests.support.cli import Said, Terminal, plain, type_in
 from tests.support.fake_bridge import FakeBridge, attempt, delivered, problem, registration
 from tests.support.harness import NOON
 
@@ -122,8 +121,7 @@ def test_the_cursor_rests_below_the_table_on_a_line_of_its_own(
     assert said.exit == 130
     assert first.endswith("\n")
     assert "next in 4 min" in " ".join(first.split())
-    lines = [re.sub(r"\x1b\[[0-9;?]*[a-z]", "", line, flags=re.IGNORECASE) for line in first.splitlines()]
-    assert max(map(len, lines)) <= int(columns)
+    assert max(map(len, plain(first).splitlines())) <= int(columns)
     assert drawn[1].removeprefix(first).count("\x1b[1A") == first.count("\n")
 
 

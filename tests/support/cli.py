@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,9 +24,19 @@ class Said:
     err: str
 
     @property
+    def plain(self) -> str:
+        """Return standard output without the colours of a terminal."""
+        return plain(self.out)
+
+    @property
     def json(self) -> Json:
         """Parse standard output as JSON."""
         return json.loads(self.out)
+
+
+def plain(text: str) -> str:
+    """Return a text without the control sequences of a terminal."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
 
 
 class Terminal(io.StringIO):

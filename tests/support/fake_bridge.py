@@ -68,7 +68,7 @@ def fake_bridge() -> Iterator[FakeBridge]:
 
 
 def registration(name: str = "default~operation-1~0123456789abcdef", **own: Any) -> dict[str, Any]:
-    """Return a registration in the API's format, waiting by default."""
+    """Return a registration in the API's format, waiting by default. It has the fields of an entry of a list, too."""
     operation = {
         "id": "operation-1",
         "source": "default",
@@ -92,6 +92,8 @@ def registration(name: str = "default~operation-1~0123456789abcdef", **own: Any)
         "reason": None,
         "createdAt": "2026-11-23T12:00:00.000Z",
         "message": None,
+        "group": None,
+        "lastAttempt": None,
         "nextAttemptAt": None,
         "deferredBy": None,
         "deliveredAt": None,

@@ -12,7 +12,7 @@ from bridge.cli.context import CliContext
 from bridge.cli.errors import Exit, UsageError
 from bridge.cli.following import Follow
 from bridge.cli.output import Output, Tone
-from bridge.cli.shared import AsJson, MessageFormat, begin
+from bridge.cli.shared import AsJson, Group, Host, MessageFormat, Outcome, Since, Until, begin, conditions
 from bridge.cli.showing import diagnose
 from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import State
@@ -106,15 +106,34 @@ def show(
 
 def list_registrations(
     context: typer.Context,
-    state: Annotated[State | None, typer.Option(case_sensitive=False, help="Only this state.")] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar=f"[{'|'.join(State)}]",
+            help="Only these states. Can be repeated, or have several with commas.",
+            autocompletion=lambda: list(State),
+        ),
+    ] = None,
     operation_id: Annotated[str | None, typer.Option(help="Only one operation.")] = None,
+    message_id: Annotated[str | None, typer.Option(help="Only the one with this webhook-id.")] = None,
+    host: Host = None,
+    since: Since = None,
+    until: Until = None,
+    outcome: Outcome = None,
+    group: Group = None,
     limit: Annotated[int, typer.Option(min=1, help="At most this many, the newest.")] = 50,
     everything: Annotated[bool, typer.Option("--all", help="Read all pages.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List registrations, newest first. In a pipe one line each, with tabs between the fields."""
-    _, output, api = begin(context, as_json=as_json)
-    pages = api.pages(limit=None if everything else limit, state=state, operationId=operation_id)
+    found, output, api = begin(context, as_json=as_json)
+    wanted = {
+        "state": reading.states(state or ()),
+        "operationId": operation_id,
+        "messageId": None if message_id is None else reading.message_id(message_id),
+        **conditions(found, host=host, since=since, until=until, outcome=outcome, group=group),
+    }
+    pages = api.pages(limit=None if everything else limit, **wanted)
     if not output.as_json and not output.is_terminal:
         for page in pages:  # a reader like `head` can end before the last page is read
             _table(page["value"], output)
@@ -134,7 +153,8 @@ def list_registrations(
 
 def _table(entries: Sequence[Json], output: Output) -> None:
     times = output.times()
-    output.table(showing.LIST_COLUMNS, [showing.list_row(each, times) for each in entries])
+    rows = [showing.list_row(each, times) for each in entries]
+    output.table(showing.LIST_COLUMNS, rows, [showing.list_tone(each) for each in entries])
 
 
 def watch(
