@@ -93,6 +93,7 @@ def _play_successes(recorder: Recorder) -> None:
         bridge.sweep()
         bridge.deliver_all()
     recorder.get(Handlers.read_registration, f"/registrations/{public_id}", public_id)
+    recorder.get(Handlers.read_message, f"/registrations/{public_id}/message", public_id)
     recorder.get(Handlers.list_registrations, "/registrations?limit=1")
     recorder.get(Handlers.read_operation, f"/operations/{OPERATION_ID}", OPERATION_ID)
     recorder.get(Handlers.status, "/status")

@@ -53,7 +53,7 @@ class ErrorCode(StrEnum):
         409,
         "the operation, or the caller, has as many registrations as possible",
     )
-    NO_MESSAGE_YET = "NoMessageYet", 409, "there is no message to deliver again"
+    NO_MESSAGE_YET = "NoMessageYet", 409, "there is no message: the operation has not ended, or its end was filtered"
     LENGTH_REQUIRED = "LengthRequired", 411, "the platform loses chunked bodies: send a `Content-Length`"
     PAYLOAD_TOO_LARGE = "PayloadTooLarge", 413, "the body is too large"
     UNSUPPORTED_MEDIA_TYPE = "UnsupportedMediaType", 415, "the type is not JSON in UTF-8, or the body is encoded"
@@ -117,6 +117,12 @@ def invalid(details: Sequence[Detail]) -> Problem:
 def not_found(what: str) -> Problem:
     """Answer that a resource does not exist, at least not for this caller."""
     return Problem(ErrorCode.NOT_FOUND, f"There is no such {what}.", target="id")
+
+
+def no_message_yet() -> Problem:
+    """Answer that a registration has no message."""
+    message = "There is no message: the operation has not ended, or its end was filtered."
+    return Problem(ErrorCode.NO_MESSAGE_YET, message, target="id")
 
 
 def operation_taken(target: str) -> Problem:

@@ -104,6 +104,21 @@ class Handlers:
         """
         return self._shown(self._readable_ref(request, principal), principal)
 
+    def read_message(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
+        """Show the message of a registration: the exact body of its callbacks, and their headers.
+
+        The signature is made at the call, so it verifies like that of a new attempt. The client's own headers are not
+        shown. Only the owner gets a signature: an admin sees the message of another owner without it.
+        """
+        registration = self.queries.record(_ref(request))
+        if registration is None or not principal.can_read(registration.owner):
+            raise errors.not_found("registration")
+        if registration.message is None:
+            raise errors.no_message_yet()
+        is_owner = registration.owner == principal.owner
+        shown = views.message(registration, self.keyring if is_owner else None, self.clock())
+        return uncached(shown, is_secret=True)
+
     def list_registrations(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
         """List registrations, newest first by the time of their current state.
 
@@ -157,8 +172,7 @@ class Handlers:
             case Taken():
                 raise errors.operation_taken("id")
             case NoMessage():
-                message = "There is no message to deliver again: the operation has not ended, or its end was filtered."
-                raise errors.Problem(errors.ErrorCode.NO_MESSAGE_YET, message, target="id")
+                raise errors.no_message_yet()
             case TooManyRuns(wait=wait):
                 raise errors.too_many_runs(wait)
             case _:

@@ -316,6 +316,7 @@ def _links_of_registration(place: str) -> Json:
     parameters = {"path.id": f"$response.body#{place}/id"}
     return {
         "read": _link("read_registration", parameters, "The registration."),
+        "message": _link("read_message", parameters, "Its message."),
         "cancel": _link("cancel_registration", parameters, "Cancel it."),
         "redeliver": _link("redeliver", parameters, "Deliver it again."),
     }

@@ -79,6 +79,16 @@ class MessageName(Response):
     type: str = Field(description="`{path of the source}.operation.{final status}`, or `bridge.ping`.")
 
 
+class MessageResponse(Response):
+    """A message as it is sent: the headers apart from the client's own, and the body."""
+
+    headers: dict[str, str] = Field(
+        description="With names in lower case. `webhook-signature` and `webhook-timestamp` are of this call. Others "
+        "than the owner get neither."
+    )
+    body: str = Field(description="The exact text of every attempt. Its UTF-8 bytes are signed.")
+
+
 class PollErrorResponse(Response):
     """Why a poll returned no status."""
 

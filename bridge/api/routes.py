@@ -136,6 +136,15 @@ ROUTES: tuple[Route[Handler], ...] = (
         responses={HTTPStatus.OK: Success("The registration.", responses.RegistrationResponse)},
     ),
     Route(
+        GET,
+        "registrations/{id}/message",
+        Handlers.read_message,
+        Tag.REGISTRATIONS,
+        id_pattern=PUBLIC_ID.pattern,
+        responses={HTTPStatus.OK: Success("The message.", responses.MessageResponse)},
+        errors=(ErrorCode.NO_MESSAGE_YET,),
+    ),
+    Route(
         DELETE,
         "registrations/{id}",
         Handlers.cancel_registration,

@@ -9,7 +9,8 @@ from bridge.api import responses
 from bridge.diagnostics import QUEUE, of_poll
 from bridge.domain.attempt import AttemptRecord
 from bridge.domain.callback_url import without_query
-from bridge.domain.keyring import PublicKey
+from bridge.domain.delivery import headers_of, unsigned_headers_of
+from bridge.domain.keyring import Keyring, PublicKey
 from bridge.domain.operation import Operation
 from bridge.domain.outcome import KEPT_ANSWER, LastAttempt, Unreachable
 from bridge.domain.poll_schedule import Forecast
@@ -39,6 +40,19 @@ def registration(view: RegistrationView, now: datetime, url: str | None) -> resp
         attempts=[attempt(each, now) for each in view.attempts],
         earlier_attempts=_earlier(view),
     )
+
+
+def message(registration: Registration, keyring: Keyring | None, now: datetime) -> responses.MessageResponse:
+    """Return the message of a registration, signed now by a keyring, or without a signature.
+
+    Raises InvalidTransition if there is no message.
+    """
+    sent, trace = registration.expected_message(), registration.traceparent
+    headers = {"webhook-id": sent.id, **unsigned_headers_of(registration, trace=trace)}
+    if keyring is not None:
+        headers = headers_of(registration, sent, keyring, at=now, trace=trace)
+    lower = {name.lower(): value for name, value in headers.items()}
+    return responses.MessageResponse(headers=lower, body=sent.body.decode("utf-8", "replace"))
 
 
 def page(entries: Iterable[IndexEntry], next_link: str | None) -> responses.PageResponse:

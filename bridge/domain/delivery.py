@@ -17,9 +17,12 @@ from datetime import datetime, timedelta
 
 from bridge.domain.backoff import Backoff
 from bridge.domain.callback_url import origin_of
+from bridge.domain.events import Message
 from bridge.domain.ids import RegistrationRef
+from bridge.domain.keyring import Keyring
 from bridge.domain.registration import Registration, State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
+from bridge.domain.text import read_traceparent
 from bridge.domain.time import CLOCK_SKEW
 
 #: The duration of the exclusive right to one attempt.
@@ -119,3 +122,19 @@ def _why_not(task: DeliveryTask, registration: Registration, now: datetime) -> s
         "too early": next_at is not None and next_at > now + CLOCK_SKEW,
     }
     return next((why for why, holds in reasons.items() if holds), None)
+
+
+def headers_of(
+    registration: Registration, message: Message, keyring: Keyring, *, at: datetime, trace: str | None
+) -> dict[str, str]:
+    """Return the headers of a callback that is sent at `at`, apart from the client's own: signature, trace and type."""
+    owner, origin = registration.owner, origin_of(registration.callback_url)
+    signed = keyring.headers(message.id, message.body, owner=owner, origin=origin, at=at)
+    return {**signed, **unsigned_headers_of(registration, trace=trace)}
+
+
+def unsigned_headers_of(registration: Registration, *, trace: str | None) -> dict[str, str]:
+    """Return the trace of a callback, if there is a valid one, and the type of its content."""
+    traceparent = read_traceparent(trace)  # values from rows are validated, too
+    traced = {} if traceparent is None else {"traceparent": traceparent}
+    return {**traced, "Content-Type": registration.format.content_type}

@@ -8,21 +8,19 @@ The decision is not made again after a POST: whatever has become of the registra
 and a 2xx ends a delivery that is still pending.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 from bridge.domain.attempt import AttemptRecord
 from bridge.domain.callback_url import origin_of
-from bridge.domain.delivery import DeliveryTask
+from bridge.domain.delivery import DeliveryTask, headers_of
 from bridge.domain.errors import BridgeError, UnreadableRow
-from bridge.domain.events import Message
 from bridge.domain.header_cipher import DecryptionFailed, HeaderCipher
 from bridge.domain.host_limits import HeldPermit, HostPermit, Work
 from bridge.domain.outcome import Delivered, Outcome, Unreachable
 from bridge.domain.registration import Registration
-from bridge.domain.text import read_traceparent
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.ports import WebhookSender
@@ -158,21 +156,13 @@ class Deliver:
             took = timedelta(0)
         else:
             message = registration.expected_message()
-            headers = {**own.headers.given, **self._headers(registration, message, begun, trace)}
+            signed = headers_of(registration, message, self.cipher.keyring, at=begun, trace=trace)
+            headers = {**own.headers.given, **signed}
             outcome = self.sender.post(own.url, headers, message.body)
             took = self.clock() - begun
             if origin_of(registration.callback_url) == permit.origin:
                 self.hosts.note(permit, outcome, took)
         return outcome, claimed.attempt.with_outcome(outcome, took)
-
-    def _headers(
-        self, registration: Registration, message: Message, now: datetime, trace: str | None
-    ) -> Mapping[str, str]:
-        owner, origin = registration.owner, origin_of(registration.callback_url)
-        signed = self.cipher.keyring.headers(message.id, message.body, owner=owner, origin=origin, at=now)
-        traceparent = read_traceparent(trace)  # values from rows are validated, too
-        traced = {} if traceparent is None else {"traceparent": traceparent}
-        return {**signed, **traced, "Content-Type": registration.format.content_type}
 
     def _measure(self, registration: Registration, attempt: AttemptRecord, outcome: Outcome) -> None:
         """Record the metrics of an attempt, after all writes."""

@@ -232,10 +232,15 @@ class Queries:
             return None
         return RegistrationView(found.record, aggregate.operation.record, self.attempts(found.record))
 
+    def record(self, ref: RegistrationRef) -> Registration | None:
+        """Return a registration without operation and attempts: one call."""
+        found = self.repository.registration(ref)
+        return None if found is None else found.record
+
     def owner(self, ref: RegistrationRef) -> str | None:
         """Return the owner of a registration, which never changes, since the id derives from it. One call."""
-        found = self.repository.registration(ref)
-        return None if found is None else found.record.owner
+        found = self.record(ref)
+        return None if found is None else found.owner
 
     def operation(self, ref: OperationRef) -> OperationAggregate | None:
         """Return an operation with its registrations. A missing due row is restored first."""

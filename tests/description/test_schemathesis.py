@@ -82,7 +82,7 @@ def test_app_accepts_described_requests_in_any_order(environment: dict[str, str]
 
     Input within schema and settings is accepted.
     """
-    options = ["--phases", "stateful", "--mode", "positive", "--max-examples", "150", "--checks", "all"]
+    options = ["--phases", "stateful", "--mode", "positive", "--max-examples", "250", "--checks", "all"]
     left_out = "unsupported_method,allow_header_conformance,use_after_free,object_level_authorization"
     filled_in = {**environment, "SCHEMATHESIS_HOOKS": "tests.description.fill_in"}
 

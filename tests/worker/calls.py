@@ -65,6 +65,7 @@ def first_half(ok: str, canceled: str, callback: str) -> Iterator[Call]:
     yield get("read_registration", f"registrations/{canceled}")
     yield get("read_registration", f"registrations/{ok}?code=some-key")
     yield get("read_registration", "registrations/gr%C3%BC%C3%9Fe%20%2B", status=404)
+    yield get("read_message", f"registrations/{ok}/message", status=409)
     yield post(f"registrations/{ok}/redeliver", b"", status=409, function="redeliver", headers={})
     yield get("list_registrations", "registrations?limit=1")
     yield get("list_registrations", "registrations?state=waiting&operationId=worker-ok")
@@ -90,6 +91,7 @@ def first_half(ok: str, canceled: str, callback: str) -> Iterator[Call]:
 def second_half(ok: str, callback: str) -> Iterator[Call]:
     """Yield calls after the delivery: read and redeliver."""
     yield get("read_registration", f"registrations/{ok}")
+    yield get("read_message", f"registrations/{ok}/message")
     yield get("read_operation", "operations/worker-ok")
     yield get("list_registrations", "registrations?state=delivered")
     yield get("status", "status")
