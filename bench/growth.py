@@ -28,6 +28,9 @@ _DEFERRED = timedelta(minutes=10)
 _WRITERS = 2
 _PAGE = 50
 
+#: Callbacks go to so many hosts. A sweep sends 100 messages for a host, so one host would take a thousand sweeps.
+_RECEIVERS = 200
+
 
 def measure(scale: Scale) -> Figures:
     """Sweep and list in tables that differ in what is not due, in turns."""
@@ -129,7 +132,7 @@ def _finished(count: int) -> MemoryTable:
 
 def _register(bridge: Composed, count: int, name: str = "operation") -> None:
     for number in range(count):
-        bridge.register(f"{name}-{number:06d}")
+        bridge.register(f"{name}-{number:06d}", f"https://receiver-{number % _RECEIVERS}.example.com/")
 
 
 def _copy(rows: MemoryTable, storage: Counted) -> None:
