@@ -17,11 +17,21 @@ OWNER = "shared"
 HOOK = "https://receiver.example.com/hook"
 
 
+#: Rules that allow the URLs of most tests.
+RULES = CallbackRules(allow_http=True, allowed_ports=None)
+
+
 def registration(
-    operation_id: str = "operation-1", url: str = HOOK, *, owner: str = OWNER, at: datetime = NOON, **columns: Any
+    operation_id: str = "operation-1",
+    url: str = HOOK,
+    *,
+    owner: str = OWNER,
+    at: datetime = NOON,
+    rules: CallbackRules = RULES,
+    **columns: Any,
 ) -> Registration:
     """Return a registration that waits since `at`, with the columns that differ from it."""
-    callback_url = normalise(url, CallbackRules(allow_http=True, allowed_ports=None))
+    callback_url = normalise(url, rules)
     waiting: dict[str, Any] = {"events": tuple(FinalStatus), "since": at, "generation": at}
     return Registration(
         ref=RegistrationRef.of(OperationRef("default", operation_id), owner=owner, callback_url=callback_url),

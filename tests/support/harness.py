@@ -264,7 +264,14 @@ class Harness:
         metadata: str | None = None,
     ) -> Registration:
         """Return the registration that a client would request."""
-        return factories.registration(operation_id, url, at=self.clock(), events=tuple(events), metadata=metadata)
+        return factories.registration(
+            operation_id,
+            url,
+            at=self.clock(),
+            rules=self.settings.callback_rules,
+            events=tuple(events),
+            metadata=metadata,
+        )
 
     def register(self, operation_id: str = "operation-1", *urls: str) -> list[RegistrationRef]:
         """Register callbacks. Returns their references."""
