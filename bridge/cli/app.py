@@ -7,6 +7,7 @@ import typer
 
 from bridge import __version__
 from bridge.cli.commands import callbacks, operating, registrations
+from bridge.cli.commands import listen as listening
 from bridge.cli.context import PROGRAM, epilog
 from bridge.cli.shared import ENVIRONMENT, EXIT_CODES, AsJson, Commands, around
 
@@ -31,10 +32,12 @@ def summary(command: Callable[..., None]) -> str:
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "register": registrations.register,
     "show": registrations.show,
+    "message": registrations.message,
     "list": registrations.list_registrations,
     "watch": registrations.watch,
-    "cancel": registrations.cancel,
     "redeliver": registrations.redeliver,
+    "cancel": registrations.cancel,
+    "listen": listening.listen,
     "ping": callbacks.ping,
     "verify": callbacks.verify,
     "secret": callbacks.secret,

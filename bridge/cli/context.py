@@ -45,6 +45,7 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "register --operation-id my-film --callback-url http://127.0.0.1:7072/callback --group vp9-10min",
     ),
     "show": ("show ID", "show my-video"),
+    "message": ("message ID", "message ID --headers"),
     "list": (
         "list --state delivered",
         "list --state dead,pending --host hooks.example.com --outcome 5xx --since 2h",
@@ -53,6 +54,10 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
     "watch": ("watch ID --timeout 30m",),
     "redeliver": ("redeliver ID", "redeliver --dead --since 2h --host hooks.example.com"),
     "cancel": ("cancel ID",),
+    "listen": (
+        "listen --forward http://127.0.0.1:7072/callback",
+        "listen --forward http://127.0.0.1:7072/callback --since 10m",
+    ),
     "ping": ("ping http://127.0.0.1:7072/callback",),
     "verify": ("verify http://127.0.0.1:7072/callbacks --callback-url http://127.0.0.1:7072/callback",),
     "secret": ("secret http://127.0.0.1:7072/callback",),

@@ -67,7 +67,7 @@ bearer token. They are never arguments, since process lists show arguments."""
 
 
 #: Commands without an effect and without a verdict: an output that is cut short is a success, like `list | head -1`.
-_ONLY_SHOW = frozenset({"keys", "list", "secret", "show", "status"})
+_ONLY_SHOW = frozenset({"keys", "list", "message", "secret", "show", "status"})
 
 
 class Commands(TyperGroup):

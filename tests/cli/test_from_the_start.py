@@ -4,16 +4,21 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import requests
+from standardwebhooks import Webhook
 
 from bridge.cli.context import EXAMPLES, PROGRAM
-from local.record import MAX_WAIT
+from local.child import Child
+from local.receiver import Receiver
+from local.record import MAX_WAIT, Record
 from local.settings import REPOSITORY
 from tests.local.started import Started, free_ports
 
@@ -158,6 +163,49 @@ def test_a_failed_operation_fails_the_command_and_runs_nothing(start: Started) -
     assert "ran" not in waited.stdout.splitlines()
 
 
+@contextmanager
+def listening(start: Started, *arguments: str) -> Iterator[Record[str]]:
+    """Run `listen` until the end of the block, and press Ctrl-C. Yields the lines of its output."""
+    lines: Record[str] = Record()
+    child = Child(
+        [sys.executable, "-m", "bridge.cli", *arguments],
+        cwd=REPOSITORY,
+        env={"PATH": os.environ["PATH"], "BRIDGE_URL": f"http://127.0.0.1:{start.settings.port}"},
+        on_line=lines.add,
+    )
+    try:
+        lines.wait_for(1)
+        yield lines
+        os.kill(child.pid, signal.SIGINT)
+        assert child.wait(MAX_WAIT)
+    finally:
+        child.stop(MAX_WAIT)
+    assert child.exit_code == 130
+    assert not [line for line in lines.entries if "Traceback" in line]
+
+
+def test_a_local_receiver_gets_a_copy_that_it_can_verify(start: Started) -> None:
+    """The callback goes to its registered URL, and the copy to another receiver, with the same bytes."""
+    registered = f"http://127.0.0.1:{start.settings.receiver_port}/callback"
+    secret = bridge(start, "secret", registered).stdout.strip()
+
+    with Receiver.start() as receiver:
+        with listening(start, "listen", "--forward", f"{receiver.url}/hook") as lines:
+            bridge(start, "register", "--operation-id", "to-copy", "--callback-url", registered, "--wait")
+            [copy] = receiver.wait_for(1)
+            verified = Webhook(secret).verify(copy.body, copy.headers)
+            lines.wait_for(2)
+        callbacks = requests.get(f"{registered}s", timeout=30).json()
+
+    [callback] = callbacks
+    assert verified == json.loads(callback["body"])
+    assert copy.body.decode() == callback["body"]
+    assert copy.headers["webhook-id"] == callback["headers"]["webhook-id"]
+    assert lines.entries[0] == f"forwarding to {receiver.url}/hook; Ctrl-C ends"
+    assert [line.split("  ")[-1] for line in lines.entries[1:]] == ["HTTP 204"]
+    assert [callback["path"] for callback in callbacks] == ["/callback"]
+
+
 def test_every_example_of_a_help_text_works(start: Started) -> None:
     """Each example is copied from `--help`. Only port, id and program name are replaced."""
     name = ""
@@ -168,6 +216,9 @@ def test_every_example_of_a_help_text_works(start: Started) -> None:
         assert lines == list(EXAMPLES[command])
         for line in lines:
             typed = line.replace("ID", name).replace(":7072/", f":{start.settings.receiver_port}/")
+            if command == "listen":
+                with listening(start, *shlex.split(typed)):
+                    continue
             done = bridge(start, *shlex.split(typed))
             assert (done.returncode, done.stderr) == (0, ""), line
             name = name or done.stdout.split()[0]

@@ -184,7 +184,7 @@ def test_a_missing_command_is_reported(fake: FakeBridge) -> None:
 @pytest.mark.parametrize("name", ["../status", "default~x", "a b", "default~operation-1~0123456789abcdeg"])
 def test_an_invalid_id_never_becomes_a_path(fake: FakeBridge, name: str) -> None:
     """Applies to every command."""
-    for command in ("show", "watch", "cancel", "redeliver"):
+    for command in ("show", "message", "watch", "cancel", "redeliver"):
         said = type_in(command, name, environment=fake.environment)
 
         assert (said.exit, fake.calls) == (2, [])

@@ -1,4 +1,4 @@
-"""The commands about registrations: register, show, list, watch, cancel, redeliver."""
+"""The commands about registrations: register, show, message, list, watch, cancel, redeliver."""
 
 import subprocess
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from bridge.cli.client import Api, Json
 from bridge.cli.context import CliContext
 from bridge.cli.errors import Exit, UsageError
 from bridge.cli.following import Follow
+from bridge.cli.messages import read_message
 from bridge.cli.output import Output, Tone
 from bridge.cli.shared import AsJson, Group, Host, MessageFormat, Outcome, Since, Until, begin, conditions
 from bridge.cli.showing import diagnose
@@ -102,6 +103,28 @@ def show(
     else:
         output.say(operation["id"])
         output.lines(showing.operation(operation, output.times(with_exact=True)))
+
+
+def message(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="ID", help="A registration.")],
+    headers: Annotated[bool, typer.Option("--headers", help="Write the headers instead, one per line.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the message of a registration, as it was or will be sent.
+
+    In a pipe the body comes exactly, without a line break at its end. Timestamp and signatures are made now. Own
+    headers are not shown. With --json, headers and body come in the form that `verify` reads.
+    """
+    _, output, api = begin(context, as_json=as_json)
+    sent = read_message(api, reading.registration_id(name))
+    if output.as_json:
+        output.json(sent.shown)
+    elif headers:
+        for header, value in sent.headers.items():
+            output.say(f"{header}: {value}")
+    else:
+        output.exactly(sent.text)
 
 
 def list_registrations(
