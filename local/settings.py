@@ -111,7 +111,8 @@ def app_environment(settings: Settings, environ: Mapping[str, str]) -> dict[str,
     if not environ.get("SPEECH_ENDPOINT"):
         chosen["SPEECH_ENDPOINT"] = settings.upstream_endpoint
         chosen["SPEECH_KEY"] = LOCAL_SPEECH_KEY
-        chosen["SPEECH_REQUESTS_PER_SECOND"] = "10"  # a fake has no quota
+        # A fake has no quota by default, and a person waits for the first callback.
+        chosen |= {"SPEECH_REQUESTS_PER_SECOND": "10", "BRIDGE_POLL_INTERVAL": "10s"}
     if not environ.get("BRIDGE_SIGNING_KEYS"):
         chosen["BRIDGE_SIGNING_KEYS"] = _signing_key(settings.folder)
     said = {name: value for name, value in environ.items() if value or name not in chosen}

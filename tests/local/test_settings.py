@@ -85,6 +85,7 @@ def test_app_gets_the_settings_for_this_machine(tmp_path: Path) -> None:
         "SPEECH_ENDPOINT": "http://127.0.0.1:7073",
         "SPEECH_KEY": "local-key",
         "SPEECH_REQUESTS_PER_SECOND": "10",
+        "BRIDGE_POLL_INTERVAL": "10s",
         "BRIDGE_POLL_SCHEDULE": "*/10 * * * * *",
         "BRIDGE_CALLBACK_ALLOW_HTTP": "true",
         "BRIDGE_CALLBACK_ALLOWED_NETWORKS": "127.0.0.0/8,::1/128",
