@@ -46,7 +46,7 @@ def test_status_and_health_return_the_version(bridge: Harness) -> None:
 
 @pytest.mark.parametrize("by_token", [True, False])
 def test_page_shows_the_version_at_its_foot(by_token: bool) -> None:
-    assert f'<footer class="quiet">Speech webhooks {__version__}</footer>' in page(by_token=by_token).html
+    assert f'<footer class="quiet">Speech webhooks {__version__} ' in page(by_token=by_token).html
 
 
 def test_template_of_azd_names_the_version() -> None:

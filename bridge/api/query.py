@@ -136,6 +136,23 @@ class SecretParameters(NoParameters):
     callbackUrl: Annotated[WrittenUrl, Field(description="Any callback URL of the origin.")]
 
 
+_Filter = Annotated[str | None, Field(description="A filter of the list, like that of `GET /api/registrations`.")]
+
+
+class PageParameters(NoParameters):
+    """The parameters of `GET /api/dashboard`: a view. The page's script reads them, and the bridge does not."""
+
+    state: _Filter = None
+    operationId: _Filter = None
+    messageId: _Filter = None
+    host: _Filter = None
+    outcome: _Filter = None
+    group: _Filter = None
+    since: _Filter = None
+    until: _Filter = None
+    cursor: Annotated[str | None, Field(description="The page of the list.")] = None
+
+
 _Parameters = TypeVar("_Parameters", bound=NoParameters)
 
 

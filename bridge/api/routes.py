@@ -16,7 +16,7 @@ from bridge.api import responses
 from bridge.api.errors import ErrorCode
 from bridge.api.handlers import Handlers, health
 from bridge.api.http_response import PAGE_HEADERS
-from bridge.api.query import ListParameters, NoParameters, OperationParameters, SecretParameters
+from bridge.api.query import ListParameters, NoParameters, OperationParameters, PageParameters, SecretParameters
 from bridge.api.requests import PingBody, RedeliverBody, RegistrationBody
 from bridge.domain.ids import OPERATION_ID, PUBLIC_ID
 from bridge.domain.principal import Principal
@@ -242,6 +242,7 @@ ROUTES: tuple[Route[Handler], ...] = (
         "dashboard",
         Handlers.dashboard,
         Tag.BRIDGE,
+        parameters=PageParameters,
         headers=_IF_NONE_MATCH,
         responses=_cacheable("The page.", str, "Content-Security-Policy", *PAGE_HEADERS),
         is_open=True,

@@ -16,7 +16,18 @@ from bridge import __version__
 from bridge.diagnostics import table
 
 #: The scripts, in this order.
-_SCRIPTS = ("dom.js", "calls.js", "hints.js", "pictures.js", "registrations.js", "forms.js", "main.js")
+_SCRIPTS = (
+    "dom.js",
+    "calls.js",
+    "hints.js",
+    "view.js",
+    "registrations.js",
+    "history.js",
+    "broken.js",
+    "charts.js",
+    "forms.js",
+    "main.js",
+)
 
 
 @dataclass(frozen=True, slots=True)

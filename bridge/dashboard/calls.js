@@ -7,12 +7,13 @@ const MAX_WAIT = 20000;
 /** The bridge requires a key or a token, or does not accept the given one. */
 class Locked extends Error {}
 
-/** The bridge refused the request. `details` are sentences. */
+/** The bridge refused the request. Each of `details` has a target and a message. */
 class Refused extends Error {
   constructor(status, error) {
     super(error?.message || `The bridge answered ${status}.`);
     this.status = status;
-    this.details = (error?.details ?? []).map((each) => `${each.target}: ${each.message}`);
+    this.code = error?.code;
+    this.details = error?.details ?? [];
   }
 }
 

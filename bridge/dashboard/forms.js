@@ -1,7 +1,33 @@
-// The dialogs: registering, a ping, redelivering the dead callbacks of a host, and the key.
+// The dialogs: registering, a ping, redelivering many, and the key.
 
-const field = (label, input, note) => el("label", {}, el("span", {}, label), input, note && el("small", {}, note));
 const input = (name, attributes = {}) => el("input", { name, autocomplete: "off", spellcheck: "false", ...attributes });
+
+/** A labelled field, with a place for its error. */
+const field = (label, control, note) => el("label", { "data-field": control.name },
+  el("span", {}, label), control, note && el("small", {}, note), el("small", { class: "wrong", role: "alert" }));
+
+/** One field of a form is wrong. */
+class WrongField extends Error {
+  constructor(target, message) {
+    super(message);
+    this.details = [{ target, message }];
+  }
+}
+
+/** Marks the wrong fields: `headers.Host` and `events.0` belong to fields. Returns the details without a field. */
+function marked(whole, details) {
+  for (const place of whole.querySelectorAll("[data-field] > [role=alert]")) place.textContent = "";
+  for (const control of whole.querySelectorAll("[aria-invalid]")) control.removeAttribute("aria-invalid");
+  return details.filter(({ target, message }) => {
+    const [name, ...part] = target.split(".");
+    const label = whole.querySelector(`[data-field="${CSS.escape(name)}"]`);
+    if (!label) return true;
+    for (let around = label.closest("details"); around; around = around.parentElement.closest("details")) around.open = true;
+    label.querySelector("[role=alert]").textContent = part.length ? `${part.join(".")}: ${message}` : capital(message);
+    label.querySelector("input, select, textarea")?.setAttribute("aria-invalid", "true");
+    return false;
+  });
+}
 
 /** A form in a dialog. `send` gets the form's data and returns the contents to show. The dialog also shows errors. */
 function form(title, fields, label, send) {
@@ -12,11 +38,15 @@ function form(title, fields, label, send) {
       event.preventDefault();
       button.disabled = true;
       try {
-        result.replaceChildren(...[await send(new FormData(whole))].flat().filter(Boolean));
+        marked(whole, []);
+        result.replaceChildren(...[await send(new FormData(whole), result)].flat().filter(Boolean));
       } catch (error) {
         if (error instanceof Locked) return signIn(error.message);
-        const details = (error.details ?? []).map((each) => el("li", {}, each));
-        result.replaceChildren(el("p", { class: "wrong" }, error.message), ...(details.length ? [el("ul", {}, ...details)] : []));
+        const details = error.details ?? [], others = marked(whole, details);
+        const areMarked = details.length > others.length;
+        result.replaceChildren(el("p", { class: "wrong" }, areMarked ? "Correct the marked fields." : error.message),
+          ...others.map(({ target, message }) => el("p", { class: "wrong" }, `${target}: ${message}`)));
+        whole.querySelector("[aria-invalid]")?.focus();
       } finally {
         button.disabled = false;
       }
@@ -28,32 +58,34 @@ function form(title, fields, label, send) {
 const given = (data, name) => data.get(name).trim() || undefined;
 
 function json(data, name) {
-  const text = given(data, name);
+  const value = given(data, name);
   try {
-    if (text) JSON.parse(text);
+    if (value) JSON.parse(value);
   } catch {
-    throw new Error(`${capital(name)} is not JSON.`);
+    throw new WrongField(name, "is not JSON");
   }
-  return text && new Raw(text);
-}
-
-function select(name, options, chosen) {
-  return el("select", { name }, ...options.map(([value, label]) => el("option", { value, selected: value === chosen }, label)));
+  return value && new Raw(value);
 }
 
 const EVENTS = ["Succeeded", "Failed", "Canceled", "Expired"];
+const FORMATS = [["standard", "Standard Webhooks"], ["cloudevents", "CloudEvents"]];
+const checkbox = (name, value, label, checked) =>
+  el("label", { class: "check" }, el("input", { type: "checkbox", name, value, checked }), label);
+
+/** A local start has a receiver: its URL is filled in. Elsewhere it is an example. */
+const callbackUrl = () => input("callbackUrl", { required: true, type: "url", ...(isLocal() ? { value: receiver() } : { placeholder: receiver() }) });
 
 function register() {
   const names = sources.map((each) => [each.name, each.name]);
   form("Register a callback", [
     field("Operation id", input("operationId", { required: true, placeholder: "the id that Speech returned" })),
-    field("Callback URL", input("callbackUrl", { required: true, type: "url", value: "", placeholder: receiver() }), "receives one signed POST when the operation ends"),
+    field("Callback URL", callbackUrl(), "receives one signed POST when the operation ends"),
     el("details", {}, el("summary", {}, "More"),
       names.length > 1 && field("Source", select("source", names, "default")),
-      el("fieldset", {}, el("legend", {}, "Events"), ...EVENTS.map((each) =>
-        el("label", { class: "check" }, el("input", { type: "checkbox", name: "events", value: each, checked: true }), each))),
+      el("fieldset", { "data-field": "events" }, el("legend", {}, "Events"), ...EVENTS.map((each) => checkbox("events", each, each, true)),
+        el("small", { class: "wrong", role: "alert" })),
       field("Group", input("group"), "a label of operations of similar length"),
-      field("Format", select("format", [["standard", "Standard Webhooks"], ["cloudevents", "CloudEvents"]])),
+      field("Format", select("format", FORMATS, "standard")),
       field("Metadata", el("textarea", { name: "metadata", rows: 2, placeholder: '{"video": "intro"}' }), "a JSON object that comes back in the callback"),
       field("Headers", el("textarea", { name: "headers", rows: 2, placeholder: '{"Authorization": "Bearer …"}' }), "a JSON object; kept encrypted, never shown again")),
   ], "Register", async (data) => {
@@ -63,59 +95,75 @@ function register() {
       group: given(data, "group"), metadata: json(data, "metadata"), headers: json(data, "headers"),
       events: events.length === EVENTS.length ? undefined : events, source: data.get("source") ?? undefined,
     });
-    list.open.set(answer.id, answer);
-    refresh().catch(trouble);
-    const secret = answer.signingSecret;
+    go({ filter: {}, open: [answer.id] });
     return [
       el("p", { class: "ok" }, `Registered: ${answer.operation.id} is ${word(answer.state)}.`),
-      el("p", {}, "Callbacks to this origin verify with the secret ", el("code", {}, secret)),
-      el("button", { type: "button", click: ({ target }) => copy(secret, target) }, "Copy the secret"),
+      el("p", {}, "Callbacks to this origin verify with this secret:"),
+      secretParts(answer.signingSecret),
     ];
   });
+}
+
+/** A secret, masked until a person shows it. */
+function secretParts(secret) {
+  const masked = `${secret.slice(0, 6)}${"•".repeat(12)}`, code = el("code", {}, masked);
+  return el("p", { class: "actions" }, code,
+    el("button", { type: "button", click: ({ target }) => {
+      const isMasked = code.textContent === masked;
+      code.textContent = isMasked ? secret : masked;
+      target.textContent = isMasked ? "Hide" : "Show";
+    } }, "Show"),
+    copyButton("Copy the secret", secret));
 }
 
 function ping() {
   form("Ping a URL", [
-    field("Callback URL", input("callbackUrl", { required: true, type: "url", placeholder: receiver() }), "receives a signed bridge.ping now, under the same rules as a callback"),
-    field("Format", select("format", [["standard", "Standard Webhooks"], ["cloudevents", "CloudEvents"]])),
+    field("Callback URL", callbackUrl(), "receives a signed bridge.ping now, under the same rules as a callback"),
+    field("Format", select("format", FORMATS, "standard")),
   ], "Send", async (data) => {
     const back = await call("POST", "callbacks/ping", { callbackUrl: given(data, "callbackUrl"), format: data.get("format") });
-    const good = back.status >= 200 && back.status < 300;
     return [
-      el("p", { class: good ? "ok" : "wrong" }, `${back.error ?? `HTTP ${back.status}`}${back.detail ? `, ${back.detail},` : back.location ? ` to ${back.location}` : ""} after ${duration(back.durationMs / 1000)}${back.address ? ` at ${back.address}` : ""}`),
-      back.body && el("pre", {}, back.body), told(ofAttempt(back)),
+      el("p", { class: isSuccess(back) ? "ok" : "wrong" }, `${capital(outcomeWords(back))}${back.detail ? `, ${back.detail},` : back.location ? ` to ${back.location}` : ""}${took(back)}${back.address ? ` at ${back.address}` : ""}`),
+      back.body && el("pre", {}, indented(back.body)), told(ofAttempt(back)),
     ];
   });
 }
 
-const AGES = [[3600, "the last hour"], [86400, "the last day"], [604800, "the last week"], [2592000, "the last 30 days"]];
-
-function redeliverMany() {
-  form("Deliver the dead again", [
-    field("Host", input("host", { placeholder: "hooks.example.com" }), "of the callback URL, with its port if it has one; empty for all"),
-    field("Died in", select("age", AGES.map(([seconds, label]) => [String(seconds), label]), "86400")),
+function redeliverMany({ host: name = "" }) {
+  form("Redeliver many", [
+    field("Host", input("host", { placeholder: "hooks.example.com", value: name }), "of the callback URL; empty for all"),
+    field("Failed in", select("age", AGES, 86400)),
     field("At most", input("limit", { type: "number", min: 1, max: 500, value: 100 })),
-  ], "Deliver again", async (data) => {
-    const since = new Date(Date.now() - 1000 * Number(data.get("age"))).toISOString();
-    const order = { state: "dead", since, host: given(data, "host"), limit: Number(data.get("limit")) };
+  ], "Redeliver", async (data) => {
+    const order = { state: "dead", since: agoOf(Number(data.get("age"))), host: given(data, "host"), limit: Number(data.get("limit")) };
     let answer = await call("POST", "redeliver", order);
     while (answer.cursor && answer.started < order.limit) { // a call reads a bounded part of the list
       const further = await call("POST", "redeliver", { ...order, limit: order.limit - answer.started, cursor: answer.cursor });
       answer = { ...further, started: answer.started + further.started };
     }
-    refresh().catch(trouble);
-    return [el("p", { class: answer.started ? "ok" : "quiet" }, answer.started ? `Started: ${answer.started} ${answer.started === 1 ? "delivery" : "deliveries"}.` : "No registration died in that time."),
+    refreshAll().catch(trouble);
+    return [el("p", { class: answer.started ? "ok" : "quiet" }, answer.started ? `Started: ${plural(answer.started, "delivery", "deliveries")}.` : "No registration failed in that time."),
       answer.more && el("p", {}, "There are more. Send the form again to continue.")];
   });
 }
 
+/** The name of the function app, from its address: `{app}.azurewebsites.net`, perhaps with a hash and a region. */
+function appName() {
+  const [first, ...rest] = location.hostname.split(".");
+  if (rest.slice(-2).join(".") !== "azurewebsites.net") return null;
+  return rest.length > 2 ? first.replace(/-[a-z\d]{16}$/, "") : first;
+}
+
+const APP = appName();
+const GROUP = APP ? `"$(az functionapp list --query "[?name=='${APP}'].resourceGroup" -o tsv)"` : "{resource group}";
 const SIGN_IN = BY_TOKEN
   ? ["The bridge is set up for tokens of your tenant (BRIDGE_AUTH=entra). Get one with:",
     "az account get-access-token --scope api://{client id of the bridge}/.default --query accessToken -o tsv"]
-  : ["Enter a function key of the app. With Azure's command line:", "az functionapp keys list -g {resource group} -n {app} --query functionKeys.default -o tsv"];
+  : ["Enter a function key of the app. With Azure's command line:", `az functionapp keys list -n ${APP ?? "{app}"} -g ${GROUP} --query functionKeys.default -o tsv`];
 
 function signIn(why) {
-  if (document.querySelector("dialog[data-sign-in]")) return;
+  const open = document.querySelector("dialog[data-sign-in]");
+  if (open) return;
   const dialog = ask(BY_TOKEN ? "Sign in with a token" : "Enter the key");
   dialog.dataset.signIn = "";
   dialog.append(el("form", {
@@ -123,7 +171,7 @@ function signIn(why) {
       event.preventDefault();
       sessionStorage.setItem(KEPT, new FormData(event.target).get("key").replace(/[^\x21-\x7e]/g, ""));
       dialog.close();
-      doing(refresh);
+      doing(refreshAll);
     },
   },
   el("p", {}, SIGN_IN[0]), el("pre", {}, SIGN_IN[1]),

@@ -1,10 +1,4 @@
-// The table of registrations: a page of the list, and the history of each open row.
-
-const STATES = ["waiting", "pending", "delivered", "dead", "canceled", "skipped"];
-const WORDS = { pending: "being delivered" };
-const word = (state) => WORDS[state] ?? state;
-
-const list = { state: "", operationId: "", pages: [""], next: null, entries: null, open: new Map() };
+// The table of registrations: a page of the list, and the open rows.
 
 /** The destination of a registration: host and port. The whole URL can be long, and its query can contain a secret. */
 function host(url) {
@@ -15,182 +9,126 @@ function host(url) {
   }
 }
 
-const badge = (state) => el("span", { class: `state ${state}` }, word(state));
+const badge = (entry) => el("span", { class: `state ${shownState(entry)}`, title: entry.state }, word(shownState(entry)));
 
-const GIVEN_UP = { exhausted: "every attempt failed", gone: "the receiver answered 410 Gone" };
-const DEFERRED = { concurrency: "its host is busy", circuitOpen: "its host did not answer" };
+/** An outcome and its place in the schedule: "HTTP 401, 3 of 10". */
+const attemptWords = (attempt) => `${outcomeWords(attempt)}${attempt.of ? `, ${attempt.number} of ${attempt.of}` : ""}`;
 
-function prospect(entry) {
-  if (entry.state === "waiting") return "for its operation";
-  if (entry.state === "pending") {
-    return el("span", {}, "next attempt ", when(entry.nextAttemptAt), entry.deferredBy ? `, ${DEFERRED[entry.deferredBy]}` : "");
-  }
-  if (entry.state === "dead") return GIVEN_UP[entry.reason] ?? entry.reason ?? "";
-  if (entry.state === "skipped") return "event not requested";
-  return "";
+/** The note of a row: the last attempt, and the next one. */
+function note(entry) {
+  const { state, lastAttempt, nextAttemptAt, deferredBy, reason } = entry;
+  const deferred = deferredBy ? `, ${DEFERRED[deferredBy]}` : "";
+  if (state === "waiting") return "until the operation ends";
+  if (state === "skipped") return "event not requested";
+  if (state === "pending" && !lastAttempt) return ["first attempt ", when(nextAttemptAt, "due"), deferred];
+  if (state === "pending") return [`${attemptWords(lastAttempt)}, next `, when(nextAttemptAt, "due"), deferred];
+  if (!lastAttempt) return GIVEN_UP[reason] ?? reason ?? "";
+  if (state === "dead") return `${attemptWords(lastAttempt)}: ${GIVEN_UP[reason] ?? reason}`;
+  return lastAttempt.number > 1 ? attemptWords(lastAttempt) : outcomeWords(lastAttempt);
 }
 
 function row(entry) {
-  const open = list.open.has(entry.id);
+  const open = isOpen(entry.id);
   const toggle = el("button", {
-    type: "button", class: "plain id", "aria-expanded": open, "data-focus": entry.id, click: () => toggleRow(entry.id),
-  }, entry.operation.id);
-  return el("tr", { class: open ? "open" : "" },
-    el("td", { class: "is" }, badge(entry.state)),
+    type: "button", class: "plain id", "aria-expanded": String(open), "data-focus": entry.id, click: () => toggleRow(entry.id),
+  }, el("span", { class: "caret", "aria-hidden": "true" }, "▸"), entry.operation.id);
+  return el("tr", { class: open ? "entry open" : "entry", click: ({ target }) => clickedRow(entry.id, target) },
+    el("td", { class: "is" }, badge(entry)),
     el("th", { scope: "row", class: "what" }, toggle, entry.operation.source === "default" ? null : el("span", { class: "quiet" }, ` ${entry.operation.source}`)),
     el("td", { class: "wide" }, entry.operation.status ?? el("span", { class: "quiet" }, "running")),
     el("td", { class: "to", title: entry.callbackUrl }, host(entry.callbackUrl)),
-    el("td", { class: "since" }, when(entry.since)),
-    el("td", { class: "wide" }, prospect(entry)));
+    el("td", { class: "updated" }, when(entry.since)),
+    el("td", { class: `note ${shownState(entry)}` }, ...[note(entry)].flat()));
 }
 
-const rows = (entry) => {
-  const parts = [row(entry)];
-  if (list.open.has(entry.id)) {
-    const cell = el("td", { colspan: 6 });
-    const detail = el("tr", { class: "detail" }, cell);
-    cell.append(...life(list.open.get(entry.id)).filter(Boolean));
-    parts.push(detail);
-  }
-  return parts;
-};
-
-const moment = (at, title, ...more) => el("li", {}, el("span", { class: "at" }, when(at)), el("div", {}, el("strong", {}, title), ...more));
-
-function asked(operation) {
-  const hint = told(ofPoll(operation.lastError)) ?? (operation.reason ? told(ofEnd(operation.reason)) : null);
-  const times = operation.polls === 0 ? "Not polled yet" : operation.polls === 1 ? "Polled once" : `Polled ${plural(operation.polls, "time")}`;
-  const next = operation.nextPollAt ? el("span", {}, "; next poll ", when(operation.nextPollAt)) : null;
-  return moment(operation.lastPolledAt, times, next,
-    operation.lastError && el("pre", {}, operation.lastError.detail), hint);
+/** Toggles the row, unless the click was for a button in it or ended a selection of text. */
+function clickedRow(id, target) {
+  if (!target.closest("button, a, summary") && getSelection().isCollapsed) toggleRow(id);
 }
 
-function attempted(attempt) {
-  const answer = attempt.error ?? (attempt.status === null ? "under way" : `HTTP ${attempt.status}`);
-  const good = attempt.status >= 200 && attempt.status < 300;
-  const took = attempt.durationMs === null ? "" : ` after ${duration(attempt.durationMs / 1000)}`;
-  return moment(attempt.at, `Attempt ${attempt.number}: `, el("span", { class: good ? "ok" : "wrong" }, answer), took,
-    attempt.address && el("span", { class: "quiet" }, ` at ${attempt.address}`),
-    attempt.detail && el("span", { class: "quiet" }, `: ${attempt.detail}`),
-    attempt.location && el("span", { class: "quiet" }, ` to ${attempt.location}`),
-    attempt.body && el("pre", {}, attempt.body), told(ofAttempt(attempt)));
+function rows(entry) {
+  if (!isOpen(entry.id)) return [row(entry)];
+  const cell = el("td", { colspan: 6 });
+  cell.append(...life(entry.id, list.open.get(entry.id)).filter(Boolean));
+  return [row(entry), el("tr", { class: "detail" }, cell)];
 }
 
-/** The history of a registration, in order of time. */
-function life(shown) {
-  if (shown === null) return [el("p", { class: "quiet" }, "Reading …")];
-  if (shown instanceof Error) return [el("p", { class: "wrong" }, shown.message)];
-  const { operation } = shown;
-  const ended = operation.finishedAt && moment(operation.finishedAt, `The operation is ${operation.status}`,
-    operation.reason && el("span", {}, ` (${operation.reason})`));
-  const source = sourceOf(operation.source);
-  const paused = !ended && !operation.lastError && source?.problem && el("p", { class: "hint" },
-    el("strong", {}, `Source ${source.name} ${source.unreachableSince ? "does not answer" : "is paused"}: ${source.problem.detail}`), ` ${capital(source.advice ?? "")}`);
-  return [
-    el("ol", { class: "life" },
-      moment(shown.createdAt, "Registered", el("span", { class: "quiet url" }, ` for ${shown.callbackUrl}`)),
-      asked(operation), ended,
-      shown.earlierAttempts && moment(shown.earlierAttempts.before, `${shown.earlierAttempts.count} earlier attempts before this`),
-      ...shown.attempts.map(attempted),
-      shown.state === "pending" && moment(shown.nextAttemptAt, "Next attempt", shown.deferredBy && ` waits: ${DEFERRED[shown.deferredBy]}`),
-      shown.state === "delivered" && moment(shown.deliveredAt, "Delivered"),
-      ["dead", "canceled", "skipped"].includes(shown.state) && moment(shown.since, capital(word(shown.state)), shown.reason && ` (${GIVEN_UP[shown.reason] ?? shown.reason})`)),
-    paused,
-    el("p", { class: "actions" },
-      action(shown, "redeliver", "Deliver again", ["delivered", "dead", "canceled"].includes(shown.state) && shown.message !== null),
-      action(shown, "cancel", "Cancel", ["waiting", "pending"].includes(shown.state)),
-      el("button", { type: "button", "data-focus": `curl ${shown.id}`, click: ({ target }) => copy(curl("GET", `registrations/${shown.id}`), target) }, "Copy as curl"),
-      shown.message && el("span", { class: "quiet" }, `${shown.message.type} ${shown.message.id}`),
-      shown.metadata && el("span", { class: "quiet" }, `metadata ${shown.metadata.text}`),
-      shown.group && el("span", { class: "quiet" }, `group ${shown.group}`)),
-  ];
-}
-
-const ACTIONS = {
-  redeliver: ["POST", (id) => `registrations/${id}/redeliver`],
-  cancel: ["DELETE", (id) => `registrations/${id}`],
-};
-
-function action(shown, name, label, possible) {
-  if (!possible) return null;
-  const [method, path] = ACTIONS[name];
-  return el("button", {
-    type: "button", "data-focus": `${name} ${shown.id}`,
-    click: () => doing(async () => {
-      await call(method, path(shown.id));
-      await refresh();
-    }),
-  }, label);
-}
-
-async function toggleRow(id) {
-  if (list.open.delete(id)) return drawList();
-  list.open.set(id, null);
+function toggleRow(id) {
+  const ids = isOpen(id) ? [...list.open.keys()].filter((each) => each !== id) : [...list.open.keys(), id];
+  setOpen(ids);
+  history.pushState({ cursors: list.cursors }, "", addressOf(list.filter, list.cursors.at(-1), ids));
   drawList();
-  await readOpen([id]);
-  drawList();
+  if (isOpen(id)) doing(async () => { await readOpen(id); drawList(); });
 }
 
-async function readOpen(ids) {
-  await Promise.all(ids.map(async (id) => {
-    const shown = await call("GET", `registrations/${id}`).catch((error) => {
-      if (error instanceof Locked) throw error;
-      return error;
-    });
-    if (list.open.has(id)) list.open.set(id, shown);
-  }));
+/** Reads an open row. An error is shown in its place. */
+async function readOpen(id) {
+  const shown = await call("GET", `registrations/${id}`).catch((error) => {
+    if (error instanceof Locked) throw error;
+    return error;
+  });
+  if (isOpen(id)) list.open.get(id).shown = shown;
 }
 
 async function readList() {
-  const wanted = new URLSearchParams({ limit: 50, ...(list.state && { state: list.state }) });
-  if (list.operationId) wanted.set("operationId", list.operationId);
-  const page = list.pages.at(-1) || `?${wanted}`;
-  const answer = await call("GET", `registrations${page}`);
+  const read = ++list.reads, wanted = new URLSearchParams({ ...list.filter, limit: 50 });
+  const cursor = list.cursors.at(-1);
+  if (cursor) wanted.set("cursor", cursor);
+  const answer = await call("GET", `registrations?${wanted}`);
+  if (read !== list.reads) return;
   list.entries = answer.value;
-  list.next = answer.nextLink ? new URL(answer.nextLink).search : null;
-  const known = new Set(answer.value.map((each) => each.id));
-  for (const id of list.open.keys()) if (!known.has(id)) list.open.delete(id);
-  await readOpen([...list.open.keys()]);
+  list.next = answer.nextLink && new URL(answer.nextLink).searchParams.get("cursor");
+  byId("table").removeAttribute("aria-busy");
 }
+
+/** The entries of the page, after those of open rows that the page does not have: a link can lead to any of them. */
+function entriesOfView() {
+  const entries = list.entries ?? [];
+  const known = new Set(entries.map((each) => each.id));
+  const others = [...list.open].filter(([id, { shown }]) => !known.has(id) && shown?.id);
+  return [...others.map(([, { shown }]) => ({ ...shown, lastAttempt: lastOf(shown.attempts) })), ...entries];
+}
+
+/** The last attempt with an outcome. Its place in the schedule is only known to lists. */
+const lastOf = (attempts) => attempts.findLast(({ status, error }) => status !== null || error !== null) ?? null;
 
 function drawList() {
-  const entries = list.entries ?? [];
-  const open = [...list.open].map(([id, shown]) => [id, shown instanceof Error ? shown.message : shown]);
+  const entries = entriesOfView();
+  const open = [...list.open].map(([id, { shown, message }]) => [id, readable(shown), readable(message)]);
   show(byId("rows"), [entries, open, sources], () => entries.flatMap(rows));
   byId("table").hidden = entries.length === 0;
-  show(byId("nothing"), [entries.length === 0, list.state, list.operationId], () => (entries.length ? [] : nothing()));
-  byId("newer").disabled = list.pages.length === 1;
+  const missing = [...list.open].filter(([, { shown }]) => shown instanceof Error).map(([id, { shown }]) => [id, shown.message]);
+  show(byId("nothing"), [entries.length === 0, list.filter, list.next, missing], () => [
+    ...missing.filter(([id]) => !entries.some((each) => each.id === id)).map(([id, why]) => el("p", { class: "wrong" }, `${id}: ${why}`)),
+    ...(entries.length ? [] : nothing()),
+  ]);
+  byId("newer").disabled = list.cursors.length === 1;
   byId("older").disabled = list.next === null;
-  byId("paging").hidden = list.pages.length === 1 && list.next === null;
-  for (const button of document.querySelectorAll("[data-state]")) {
-    button.setAttribute("aria-pressed", String(button.dataset.state === list.state));
-  }
+  byId("paging").hidden = list.cursors.length === 1 && list.next === null;
 }
 
+/** Errors are written as their message: JSON would lose it. */
+const readable = (value) => (value instanceof Error ? value.message : value);
+
 function nothing() {
-  if (list.operationId) return el("p", {}, `No registration of an operation “${list.operationId}”.`);
-  if (list.state) return el("p", {}, `No registration is ${word(list.state)}.`);
-  const local = ["127.0.0.1", "localhost"].includes(location.hostname);
+  const active = Object.entries(list.filter);
+  if (list.next !== null) return [el("p", {}, "Nothing on this page. The bridge reads a part of its list at a time: “Older” continues.")];
+  if (active.length === 1 && list.filter.state) return [el("p", {}, `No registration is ${filterWords("state", list.filter.state)}.`)];
+  if (active.length === 1 && list.filter.operationId) return [el("p", {}, `No registration of an operation “${list.filter.operationId}”.`)];
+  if (active.length) return [el("p", {}, `No registration matches: ${active.map(([name, value]) => filterWords(name, value)).join(", ")}.`)];
   const example = curl("POST", "registrations", { operationId: "my-operation", callbackUrl: receiver() });
   return [
     el("h3", {}, "Nothing is registered yet"),
     el("p", {}, "Register the id of an operation that Speech is running, and the URL to call when the operation ends."),
-    local && el("p", {}, "On a local start any operation id will do: the fake Speech service lets it succeed after 12 s, or fail if “fail” is in its name. ",
+    isLocal() && el("p", {}, "On a local start any operation id will do: the fake Speech service lets it succeed after 12 s, or fail if “fail” is in its name. ",
       "Its receiver is ", el("code", {}, receiver()), "."),
     el("p", { class: "actions" }, el("button", { type: "button", class: "main", click: register }, "Register a callback"),
-      el("button", { type: "button", click: ({ target }) => copy(example, target) }, "Copy as curl")),
+      copyButton("Copy as curl", example)),
     el("pre", {}, example),
   ];
 }
 
-/** A callback URL for a first try. A local start has its receiver on the next port. */
-function receiver() {
-  const local = ["127.0.0.1", "localhost"].includes(location.hostname);
-  return local ? `http://127.0.0.1:${Number(location.port) + 1}/callback` : "https://hooks.example.com/callback";
-}
+const isLocal = () => ["127.0.0.1", "localhost"].includes(location.hostname);
 
-function choose(state, operationId = "") {
-  Object.assign(list, { state, operationId, pages: [""] });
-  list.open.clear();
-  doing(refresh);
-}
+/** A callback URL for a first try. A local start has its receiver on the next port. */
+const receiver = () => (isLocal() ? `http://127.0.0.1:${Number(location.port) + 1}/callback` : "https://hooks.example.com/callback");

@@ -5,9 +5,10 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 #: Flags that stop all requests except those to the page's server.
 _FLAGS = (
@@ -24,6 +25,9 @@ _FLAGS = (
 MAX_WAIT = 60_000
 
 Scheme = Literal["light", "dark"]
+
+#: The time of a fake clock.
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 
 @contextmanager
@@ -53,11 +57,15 @@ def looking(
     url: str,
     *,
     key: str | None = None,
+    view: str = "",
     width: int = 1280,
     height: int = 900,
     scheme: Scheme = "light",
+    with_fake_clock: bool = False,
 ) -> Iterator[Page]:
-    """Open the page in a new tab. `key` is stored as if entered before.
+    """Open the page in a new tab. `key` is stored as if entered before, and `view` is the query and fragment.
+
+    A fake clock begins at NOW and moves only with `page.clock`.
 
     Raises AssertionError at the end after a script error or a violation of the policy.
     """
@@ -70,7 +78,10 @@ def looking(
     page.on("console", lambda line: faults.append(line.text) if _is_fault(line.type, line.text) else None)
     if key is not None:
         page.add_init_script(f"sessionStorage.setItem('bridge.key', '{key}')")
-    page.goto(f"{url}/api/dashboard")
+    if with_fake_clock:
+        page.clock.install(time=NOW - timedelta(hours=1))
+        page.clock.pause_at(NOW)
+    page.goto(f"{url}/api/dashboard{view}")
     yield page
     context.close()
     assert faults == []
@@ -84,6 +95,16 @@ def _is_fault(kind: str, text: str) -> bool:
 def is_ready(page: Page) -> None:
     """Wait until all data was read once."""
     page.wait_for_selector("body[data-ready]")
+
+
+def row_of(page: Page, operation_id: str) -> Locator:
+    """Return the row of an operation."""
+    return page.get_by_role("row").filter(has=page.get_by_role("button", name=operation_id, exact=True))
+
+
+def state_of(page: Page, operation_id: str, state: str) -> None:
+    """Wait until the table shows a registration in a state, in the words of the page."""
+    expect(row_of(page, operation_id).locator(".state")).to_have_text(state)
 
 
 def opened(page: Page, operation_id: str) -> str:

@@ -3,13 +3,14 @@
 import json
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from local.answer import Answer
-from tests.dashboard.browser import is_ready, looking, opened
+from tests.dashboard.browser import is_ready, looking, opened, state_of
 from tests.dashboard.conftest import KEY, Site
 
 HOSTILE = '<img src=x onerror="window.hacked=1"></script><script>window.hacked=1</script>{{7*7}}'
@@ -21,12 +22,6 @@ def violations(page: Page) -> list[str]:
     return [f"{each['id']}: {node['html'][:200]}" for each in found for node in each["nodes"]]
 
 
-def state_of(page: Page, operation_id: str, state: str) -> None:
-    """Wait until the table shows a registration in a state."""
-    row = page.get_by_role("row").filter(has=page.get_by_role("button", name=operation_id, exact=True))
-    expect(row.locator(".state")).to_have_text(state)
-
-
 def test_key_is_requested_once_and_kept_for_the_tab(browser: Browser, site: Site) -> None:
     """A wrong key gives an error. The right key survives a reload, is in no address, and can be forgotten."""
     with looking(browser, site.url) as page:
@@ -34,7 +29,7 @@ def test_key_is_requested_once_and_kept_for_the_tab(browser: Browser, site: Site
         page.on("request", lambda request: asked.append(request.url))
         page.get_by_label("Key", exact=True).fill("wrong")
         page.get_by_role("button", name="Enter").click()
-        expect(page.get_by_text("It was not accepted.")).to_be_visible()
+        expect(page.get_by_text("This key was refused (401).")).to_be_visible()
 
         page.get_by_label("Key", exact=True).fill(KEY)
         page.get_by_role("button", name="Enter").click()
@@ -48,14 +43,22 @@ def test_key_is_requested_once_and_kept_for_the_tab(browser: Browser, site: Site
         assert {re.sub(r"^(https?://[^/]+)/.*", r"\1", url) for url in asked} == {site.url}
 
 
-def test_empty_page_shows_the_first_steps(browser: Browser, site: Site) -> None:
-    """The page shows a form, a call to copy, and the receiver of a local start."""
-    with looking(browser, site.url, key=KEY) as page:
-        is_ready(page)
-        page.get_by_role("search").get_by_label("Operation id").fill("no-such-operation")
-        page.get_by_role("button", name="Find").click()
+def test_sign_in_shows_the_command_for_this_app_and_nothing_behind(browser: Browser, site: Site) -> None:
+    """The name of the app comes from the page's host. Without data, no control is visible."""
 
-        expect(page.get_by_text("No registration of an operation “no-such-operation”.")).to_be_visible()
+    def relay(route: Route) -> None:
+        answer = requests.get(f"{site.url}{urlsplit(route.request.url).path}", timeout=30)
+        route.fulfill(status=answer.status_code, headers=dict(answer.headers), body=answer.content)
+
+    with looking(browser, site.url) as page:
+        expect(page.get_by_role("dialog").locator("pre")).to_contain_text("-n {app} -g {resource group}")
+        page.route(re.compile("azurewebsites"), relay)
+        for host in ("my-app.azurewebsites.net", "my-app-a1b2c3d4e5f6a7b8.eastus-01.azurewebsites.net"):
+            page.goto(f"https://{host}/api/dashboard")
+
+            expect(page.get_by_role("dialog").locator("pre")).to_contain_text("az functionapp keys list -n my-app -g")
+            expect(page.get_by_role("dialog").locator("pre")).to_contain_text("[?name=='my-app'].resourceGroup")
+            assert page.locator("main select:visible").count() == 0
 
 
 def test_page_shows_no_query_of_a_callback_url(browser: Browser, site: Site) -> None:
@@ -75,7 +78,6 @@ def test_page_shows_no_query_of_a_callback_url(browser: Browser, site: Site) -> 
         page.reload()
         is_ready(page)
         page.get_by_role("button", name="with-another", exact=True).click()
-        page.get_by_role("button", name="with-a-secret-url", exact=True).click()
 
         expect(page.get_by_text(f"for {site.callback_url}?…")).to_have_count(2)
         assert "canary" not in page.content()
@@ -94,13 +96,16 @@ def test_from_the_form_to_a_delivered_callback(browser: Browser, site: Site) -> 
         dialog.get_by_text("More").click()
         dialog.get_by_label("Metadata").fill('{"video": "intro"}')
         dialog.get_by_role("button", name="Register").click()
-        expect(dialog.get_by_text("verify with the secret whsec_")).to_be_visible()
+        expect(dialog.get_by_text("verify with this secret")).to_be_visible()
+        expect(dialog.locator("code")).to_have_text("whsec_" + "•" * 12)
+        dialog.get_by_role("button", name="Show").click()
+        expect(dialog.locator("code")).to_have_text(re.compile(r"whsec_[\w+/=]{40,}"))
         page.keyboard.press("Escape")
 
         state_of(page, "from-the-form", "delivered")
         expect(page.locator(".life")).to_contain_text("The operation is Succeeded")
         expect(page.locator(".life")).to_contain_text(re.compile(r"Attempt 1: HTTP 204 after \d+ ms at 127\.0\.0\.1"))
-    received: list[Any] = [each.content for each in site.at.receiver.callbacks]
+    received: list[Any] = [each.content for each in site.at.receiver.callbacks if b"from-the-form" in each.body]
     assert [each["data"]["metadata"] for each in received] == [{"video": "intro"}]
 
 
@@ -117,7 +122,7 @@ def test_numbers_in_metadata_are_sent_and_shown_as_typed(browser: Browser, site:
         dialog.get_by_text("More").click()
         dialog.get_by_label("Metadata").fill(metadata)
         dialog.get_by_role("button", name="Register").click()
-        expect(dialog.get_by_text("verify with the secret whsec_")).to_be_visible()
+        expect(dialog.get_by_text("verify with this secret")).to_be_visible()
         page.keyboard.press("Escape")
 
         state_of(page, "large-numbers", "delivered")
@@ -126,46 +131,33 @@ def test_numbers_in_metadata_are_sent_and_shown_as_typed(browser: Browser, site:
     assert received["data"]["metadata"] == json.loads(metadata)
 
 
-def test_wrong_fields_are_shown_in_the_form(browser: Browser, site: Site) -> None:
-    """All errors appear, with the bridge's messages. Invalid JSON is not sent."""
+def test_wrong_fields_are_marked_in_the_form(browser: Browser, site: Site) -> None:
+    """Each error is beside its field, with the bridge's message. Invalid JSON is not sent."""
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
         page.get_by_role("button", name="Register", exact=True).click()
         dialog = page.get_by_role("dialog", name="Register a callback")
+        expect(dialog.get_by_label("Callback URL")).to_have_value(re.compile(r"http://127\.0\.0\.1:\d+/callback"))
         dialog.get_by_label("Operation id").fill("!")
         dialog.get_by_label("Callback URL").fill("ftp://hooks.example.com/")
-        dialog.get_by_role("button", name="Register").click()
-        expect(dialog.get_by_role("status")).to_contain_text("operationId:")
-        expect(dialog.get_by_role("status")).to_contain_text("callbackUrl:")
         dialog.get_by_text("More").click()
+        dialog.get_by_label("Headers").fill('{"Host": "a"}')
+        dialog.get_by_text("More").click()
+        dialog.get_by_role("button", name="Register").click()
+        errors = {
+            name: dialog.locator(f'[data-field="{name}"] [role=alert]') for name in ("operationId", "callbackUrl")
+        }
+        expect(errors["operationId"]).to_have_text(re.compile("letters"))
+        expect(errors["callbackUrl"]).to_have_text(re.compile("http"))
+        expect(dialog.locator('[data-field="headers"] [role=alert]')).to_contain_text("Host: ")
+        expect(dialog.get_by_label("Headers")).to_be_visible()
+        expect(dialog.get_by_label("Operation id")).to_be_focused()
+        expect(dialog.get_by_role("status")).to_have_text("Correct the marked fields.")
         dialog.get_by_label("Metadata").fill("{")
         dialog.get_by_role("button", name="Register").click()
 
-        expect(dialog.get_by_role("status")).to_have_text("Metadata is not JSON.")
-
-
-def test_a_row_can_cancel_and_redeliver(browser: Browser, site: Site) -> None:
-    """The row has a button for each possible action only. The curl command contains no key."""
-    site.at.upstream.tell("to-be-canceled", "Running")
-    site.at.upstream.tell("to-be-repeated", "Succeeded")
-    name = site.register("to-be-canceled")
-    site.register("to-be-repeated")
-    with looking(browser, site.url, key=KEY) as page:
-        is_ready(page)
-        opened(page, "to-be-canceled")
-        page.get_by_role("button", name="Copy as curl").click()
-        expect(page.get_by_role("button", name="copied")).to_be_visible()
-        copied = page.evaluate("navigator.clipboard.readText()")
-        page.get_by_role("button", name="Cancel", exact=True).click()
-        state_of(page, "to-be-canceled", "canceled")
-        page.get_by_role("button", name="to-be-canceled", exact=True).click()
-
-        state_of(page, "to-be-repeated", "delivered")
-        opened(page, "to-be-repeated")
-        expect(page.get_by_role("button", name="Cancel", exact=True)).to_have_count(0)
-        page.get_by_role("button", name="Deliver again").click()
-        expect(page.locator(".life")).to_contain_text("Attempt 2: HTTP 204")
-    assert copied == f"curl -sS -X GET '{site.url}/api/registrations/{name}' -H \"x-functions-key: $BRIDGE_KEY\""
+        expect(dialog.locator('[data-field="metadata"] [role=alert]')).to_have_text("Is not JSON")
+        expect(errors["operationId"]).to_be_empty()
 
 
 def test_ping_shows_the_answer(browser: Browser, site: Site) -> None:
@@ -180,28 +172,6 @@ def test_ping_shows_the_answer(browser: Browser, site: Site) -> None:
 
         expect(dialog.get_by_role("status")).to_contain_text("HTTP 401")
         expect(dialog.get_by_role("status")).to_contain_text("The receiver requires credentials")
-
-
-def test_dead_registrations_of_a_host_are_redelivered(browser: Browser, site: Site) -> None:
-    """One click repeats all, for example after an outage. The filter shows dead registrations only."""
-    site.at.receiver.answer("/gone", 410, then=204)
-    site.at.upstream.tell("died-of-410", "Succeeded")
-    site.register("died-of-410", f"{site.at.receiver.url}/gone")
-    with looking(browser, site.url, key=KEY) as page:
-        is_ready(page)
-        page.locator("#counts").get_by_role("button", name=re.compile("dead")).click()
-        state_of(page, "died-of-410", "dead")
-        assert "The receiver wants no more callbacks there." in opened(page, "died-of-410")
-        page.get_by_role("button", name="Redeliver dead").click()
-        dialog = page.get_by_role("dialog", name="Deliver the dead again")
-        dialog.get_by_label("Host").fill(f"127.0.0.1:{site.at.receiver.port}")
-        dialog.get_by_role("button", name="Deliver again").click()
-        expect(dialog.get_by_role("status")).to_have_text("Started: 1 delivery.")
-        page.keyboard.press("Escape")
-
-        expect(page.get_by_text("No registration is dead.")).to_be_visible()
-        page.locator("#counts").get_by_role("button", name="registrations all").click()
-        state_of(page, "died-of-410", "delivered")
 
 
 def test_outside_data_is_shown_as_text(browser: Browser, site: Site) -> None:
@@ -233,7 +203,7 @@ def test_keyboard_works_and_focus_survives_a_refresh(browser: Browser, site: Sit
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
         row = page.get_by_role("button", name="by-keyboard", exact=True)
-        for _ in range(40):
+        for _ in range(80):
             page.keyboard.press("Tab")
             if row.evaluate("element => element === document.activeElement"):
                 break
@@ -246,12 +216,17 @@ def test_keyboard_works_and_focus_survives_a_refresh(browser: Browser, site: Sit
 
 
 def test_phone_has_no_horizontal_scrolling(browser: Browser, site: Site) -> None:
-    """The width is 375 pixels, with an open row and with a dialog."""
-    site.at.upstream.tell("on-the-phone", "Succeeded")
-    site.register("on-the-phone", f"{site.callback_url}/{'long' * 100}")
-    with looking(browser, site.url, key=KEY, width=375, height=800) as page:
+    """The width is 375 pixels, with long names, faults, filters, an open row with its message, and a dialog."""
+    operation_id = f"on-the-phone-{'long' * 12}"
+    site.at.receiver.answer(f"/{'long' * 100}", then=401)
+    site.at.upstream.tell(operation_id, "Succeeded")
+    site.register(operation_id, f"{site.at.receiver.url}/{'long' * 100}", group="g" * 64)
+    with looking(browser, site.url, key=KEY, width=375, height=800, view=f"?group={'g' * 64}&state=pending") as page:
         is_ready(page)
-        opened(page, "on-the-phone")
+        state_of(page, operation_id, "retrying")
+        opened(page, operation_id)
+        page.get_by_text("Message: headers and payload").click()
+        expect(page.locator(".payload")).to_contain_text(operation_id)
         assert page.evaluate("document.documentElement.scrollWidth") == 375
         page.get_by_role("button", name="Register", exact=True).click()
         expect(page.get_by_role("dialog")).to_be_visible()
@@ -259,17 +234,37 @@ def test_phone_has_no_horizontal_scrolling(browser: Browser, site: Site) -> None
 
 
 def test_axe_finds_no_violation(browser: Browser, site: Site) -> None:
-    """Checked in light and dark, with an open row and with a dialog."""
+    """Checked in light and dark: faults, filters, open rows with their messages, and each dialog."""
+    site.at.receiver.answer("/closed", then=Answer(status=401, body=b'{"a": [1, 2, 3], "b": {"c": 4}}'))
     site.at.upstream.tell("looked-at-by-axe", "Succeeded")
     site.register("looked-at-by-axe")
+    site.register("looked-at-by-axe", f"{site.at.receiver.url}/closed")
     for scheme in ("light", "dark"):
-        with looking(browser, site.url, key=KEY, scheme=scheme) as page:
-            is_ready(page)
-            state_of(page, "looked-at-by-axe", "delivered")
-            opened(page, "looked-at-by-axe")
+        with looking(browser, site.url, scheme=scheme) as page:
+            expect(page.get_by_role("dialog", name="Enter the key")).to_be_visible()
             assert violations(page) == []
+        with looking(browser, site.url, key=KEY, scheme=scheme, view="?operationId=looked-at-by-axe") as page:
+            is_ready(page)
+            for state in ("delivered", "retrying"):
+                row = page.locator("#rows tr.entry").filter(has=page.locator(f".state.{state}"))
+                row.locator(".id").click()
+            for number, message in enumerate(page.get_by_text("Message: headers and payload").all(), 1):
+                message.click()
+                expect(page.locator(".payload")).to_have_count(number)
+            page.get_by_text("Polling schedule").click()
+            assert violations(page) == []
+            page.get_by_role("button", name="Cancel …").click()
+            assert violations(page) == []
+            page.keyboard.press("Escape")
+            page.get_by_role("button", name="Redeliver many").click()
+            assert violations(page) == []
+            page.keyboard.press("Escape")
             page.get_by_role("button", name="Register", exact=True).click()
             page.get_by_role("dialog").get_by_text("More").click()
+            page.get_by_label("Metadata").fill("{")
+            page.get_by_role("dialog").get_by_label("Operation id").fill("looked-at-by-axe")
+            page.get_by_role("dialog").get_by_role("button", name="Register").click()
+            expect(page.get_by_text("Is not JSON")).to_be_visible()
             assert violations(page) == []
 
 
@@ -278,10 +273,10 @@ def test_page_shows_a_failed_refresh_until_one_succeeds(browser: Browser, site: 
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
         page.context.set_offline(True)
-        expect(page.get_by_role("alert")).to_contain_text("The bridge cannot be reached.")
-        expect(page.get_by_role("alert")).to_contain_text("The data may be out of date. The page keeps trying.")
+        expect(page.locator("#trouble")).to_contain_text("The bridge cannot be reached.")
+        expect(page.locator("#trouble")).to_contain_text("The data may be out of date. The page keeps trying.")
         page.context.set_offline(False)
-        expect(page.get_by_role("alert")).to_be_empty()
+        expect(page.locator("#trouble")).to_be_empty()
 
 
 def test_page_is_public_and_allows_only_its_script(site: Site) -> None:
