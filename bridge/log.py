@@ -37,6 +37,7 @@ class Event(StrEnum):
     REGISTERED = "registration.created"
     CANCELED = "registration.cancelled"
     REDELIVERY = "registration.redelivered"
+    REGISTRATION_PURGED = "registration.purged"
     PINGED = "callback.pinged"
     SECRET_SHOWN = "secret.shown"
     POLLED = "operation.polled"

@@ -54,11 +54,12 @@ class ErrorCode(StrEnum):
         "the operation, or the caller, has as many registrations as possible",
     )
     NO_MESSAGE_YET = "NoMessageYet", 409, "there is no message: the operation has not ended, or its end was filtered"
+    NOT_ENDED = "NotEnded", 409, "the registration is waiting or pending: cancel it first, then purge it"
     LENGTH_REQUIRED = "LengthRequired", 411, "the platform loses chunked bodies: send a `Content-Length`"
     PAYLOAD_TOO_LARGE = "PayloadTooLarge", 413, "the body is too large"
     UNSUPPORTED_MEDIA_TYPE = "UnsupportedMediaType", 415, "the type is not JSON in UTF-8, or the body is encoded"
     TOO_MANY_PINGS = "TooManyPings", 429, "the minute has no ping left"
-    TOO_MANY_RUNS = "TooManyRuns", 429, "the hour has no further run of this registration left"
+    TOO_MANY_RUNS = "TooManyRuns", 429, "the hour has no further run or retry of this registration left"
     TOO_MANY_WAITING = (
         "TooManyWaiting",
         429,
@@ -193,7 +194,7 @@ def too_many_pings(wait: timedelta) -> Problem:
 def too_many_runs(wait: timedelta) -> Problem:
     """Request a retry when the registration may have another run."""
     seconds = max(1, math.ceil(wait.total_seconds()))
-    message = f"A registration has at most {RUNS_AN_HOUR} further runs of attempts in an hour."
+    message = f"A registration has at most {RUNS_AN_HOUR} further runs and retries in an hour."
     return Problem(ErrorCode.TOO_MANY_RUNS, message, target="id", retry_after=seconds)
 
 

@@ -20,6 +20,7 @@ from bridge.api.query import (
     read_callback_url,
     read_cursor,
     read_list_query,
+    read_purge,
     read_source,
     refuse_parameters,
 )
@@ -42,6 +43,7 @@ from bridge.services.registrations import (
     Differs,
     Existing,
     NoMessage,
+    NotEnded,
     Register,
     RegistrationNotFound,
     Taken,
@@ -144,23 +146,33 @@ class Handlers:
         return uncached(views.page(page.entries, next_link))
 
     def cancel_registration(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
-        """Cancel a registration: no further attempt is begun, one in flight may still arrive.
+        """Cancel a registration, or remove one that has ended.
 
-        A registration that has ended stays in its state. Both cases are answered alike, so that a retry is safe.
+        After a cancellation no further attempt is begun, and one in flight may still arrive. A registration that has
+        ended stays in its state. Both cases are answered alike, so that a retry is safe. With `purge=true` a
+        registration that has ended is removed with its message and its attempts.
         """
-        result = self.registrations.cancel(self._readable_ref(request, principal))
+        is_purge = read_purge(request)
+        ref = self._readable_ref(request, principal)
+        result = self.registrations.purge(ref) if is_purge else self.registrations.cancel(ref)
         match result:
             case Accepted():
                 return func.HttpResponse(status_code=HTTPStatus.NO_CONTENT, headers={"Cache-Control": "no-store"})
             case RegistrationNotFound():
                 raise errors.not_found("registration")
+            case NotEnded():
+                message = "The registration is waiting or pending. Cancel it first, then purge it."
+                raise errors.Problem(errors.ErrorCode.NOT_ENDED, message, target="id")
             case _:
                 assert_never(result)
 
     def redeliver(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
-        """Deliver the same message again, with a whole run of attempts.
+        """Deliver the same message again, or make the next attempt of a pending delivery now.
 
-        The `webhook-id` and the bytes are those of the earlier attempts, so a receiver can drop a duplicate.
+        A delivery that has ended gets another run of attempts. A pending one stays in its run: its next attempt is due
+        now, also while the host's circuit is open, and the schedule goes on after it. An attempt in flight is that
+        attempt, so nothing changes. The `webhook-id` and the bytes are those of the earlier attempts, so a receiver can
+        drop a duplicate.
         """
         ref = self._readable_ref(request, principal)
         result = self.registrations.redeliver(ref)

@@ -124,6 +124,25 @@ class ListParameters(NoParameters):
     cursor: Annotated[CursorText | None, Field(description="The start of the page, from `nextLink`.")] = None
 
 
+_TRUTH = {"true": True, "false": False}
+
+
+def _truth(value: str) -> bool:
+    if value not in _TRUTH:
+        raise PydanticCustomError("truth", "must be true or false")
+    return _TRUTH[value]
+
+
+class CancelParameters(NoParameters):
+    """The parameters of `DELETE /api/registrations/{id}`."""
+
+    purge: Annotated[
+        bool,
+        Field(description="Whether to remove a registration that has ended, with its message and its attempts."),
+        BeforeValidator(_truth),
+    ] = False
+
+
 class OperationParameters(NoParameters):
     """The parameters of `GET /api/operations/{id}`."""
 
@@ -211,6 +230,14 @@ def read_list_query(request: func.HttpRequest) -> ListQuery:
         limit=given.limit,
         cursor=given.cursor,
     )
+
+
+def read_purge(request: func.HttpRequest) -> bool:
+    """Return whether a registration is to be removed instead of canceled.
+
+    Raises Problem with 400.
+    """
+    return _read(CancelParameters, request).purge
 
 
 def read_source(request: func.HttpRequest, context: ValidationContext) -> str:

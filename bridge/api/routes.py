@@ -16,7 +16,14 @@ from bridge.api import responses
 from bridge.api.errors import ErrorCode
 from bridge.api.handlers import Handlers, health
 from bridge.api.http_response import PAGE_HEADERS
-from bridge.api.query import ListParameters, NoParameters, OperationParameters, PageParameters, SecretParameters
+from bridge.api.query import (
+    CancelParameters,
+    ListParameters,
+    NoParameters,
+    OperationParameters,
+    PageParameters,
+    SecretParameters,
+)
 from bridge.api.requests import PingBody, RedeliverBody, RegistrationBody
 from bridge.domain.ids import OPERATION_ID, PUBLIC_ID
 from bridge.domain.principal import Principal
@@ -150,11 +157,13 @@ ROUTES: tuple[Route[Handler], ...] = (
         Handlers.cancel_registration,
         Tag.REGISTRATIONS,
         id_pattern=PUBLIC_ID.pattern,
+        parameters=CancelParameters,
         responses={
             HTTPStatus.NO_CONTENT: Success(
-                "The registration is canceled, or had ended before. Its operation is free for other owners."
+                "The registration is canceled, had ended before, or is removed. Its operation is free for other owners."
             )
         },
+        errors=(ErrorCode.NOT_ENDED,),
     ),
     Route(
         POST,

@@ -58,6 +58,9 @@ class DeliveryTask:
     #: former versions.
     origin: str | None = None
     owner: str | None = None
+    #: Whether a client ordered the attempt at once, so that an open circuit does not stop it. Earlier versions ignore
+    #: the column and the field.
+    forced: bool | None = None
     #: Only in messages: whether the sweep held back, or may have held back, further deliveries to this host.
     has_more: bool | None = None
 
@@ -72,6 +75,7 @@ class DeliveryTask:
             traceparent=registration.traceparent,
             origin=origin_of(registration.callback_url),
             owner=registration.owner,
+            forced=registration.is_forced or None,
         )
 
 
@@ -108,17 +112,22 @@ def decide_delivery(task: DeliveryTask, registration: Registration, now: datetim
     why = _why_not(task, registration, now)
     if why is not None:
         return Skip(why)
-    return MarkDead() if task.number >= registration.run_start + ATTEMPTS_PER_RUN else Attempt()
+    return MarkDead() if is_last_lost(registration) else Attempt()
+
+
+def is_last_lost(registration: Registration) -> bool:
+    """Return whether a pending run has no attempt left: the last one was lost, or is in flight."""
+    return registration.last_attempt + 1 >= registration.run_start + ATTEMPTS_PER_RUN
 
 
 def _why_not(task: DeliveryTask, registration: Registration, now: datetime) -> str | None:
-    leased_until, next_at = registration.leased_until, registration.next_attempt_at
+    next_at = registration.next_attempt_at
     reasons = {
         f"it is {registration.state}": registration.state is not State.PENDING,
         "it has no message": registration.message is None,
         "another generation": task.generation != registration.generation,
         "another attempt": task.number != registration.last_attempt + 1,
-        "an attempt is in flight": leased_until is not None and leased_until > now,
+        "an attempt is in flight": registration.is_in_flight(now),
         "too early": next_at is not None and next_at > now + CLOCK_SKEW,
     }
     return next((why for why, holds in reasons.items() if holds), None)

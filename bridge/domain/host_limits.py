@@ -46,6 +46,9 @@ FAILURES_TO_OPEN = 5
 #: How long a circuit is open.
 CIRCUIT_BACKOFF = Backoff(timedelta(seconds=30), timedelta(minutes=10))
 
+#: The shortest time between two attempts that clients ordered at a host with an open circuit.
+FORCED_INTERVAL = timedelta(seconds=5)
+
 #: The weight of the newest answer in the mean.
 _NEWEST = 0.3
 
@@ -90,6 +93,8 @@ class HostState:
     open_until: datetime | None = None
     #: Why the circuit is open.
     probe: FailedProbe | None = None
+    #: When the last attempt began that passed the open circuit by a client's order.
+    forced_at: datetime | None = None
     #: The address of the last attempt's connection.
     address: str | None = None
 
@@ -107,6 +112,14 @@ class HostState:
     def is_open(self, now: datetime) -> bool:
         """Return whether no attempt may begin. Afterwards one attempt at a time probes, as at every unproven host."""
         return self.open_until is not None and now < self.open_until
+
+    def admits(self, task: DeliveryTask, now: datetime) -> bool:
+        """Return whether the circuit lets a task pass. An open circuit admits a forced attempt, one at a time."""
+        return not self.is_open(now) or (bool(task.forced) and now >= self.forced_again_at(now))
+
+    def forced_again_at(self, now: datetime) -> datetime:
+        """Return when the open circuit admits the next forced attempt."""
+        return now if self.forced_at is None else self.forced_at + FORCED_INTERVAL
 
     def interval(self, now: datetime) -> timedelta:
         """Return the mean time between the ends of two attempts at a busy host."""

@@ -65,8 +65,8 @@ LIVE = frozenset({State.WAITING, State.PENDING})
 REPLACEABLE = frozenset({State.CANCELED, State.SKIPPED})
 
 
-#: The most runs that clients can start for a registration per hour, beside the first one. Each run is at least one
-#: POST, to a server of the client's choice.
+#: The most runs and retries that clients can start for a registration per hour, beside the first run. Each is at least
+#: one POST, to a server of the client's choice.
 RUNS_AN_HOUR = 10
 
 
@@ -137,12 +137,16 @@ class Registration:
     run_began_at: datetime | None = None
     #: The last attempt of the current run whose outcome is known. None before the first record of the run.
     last_recorded: LastAttempt | None = None
-    #: The start times of the last runs after an attempt, in milliseconds since 1970. At most RUNS_AN_HOUR per hour.
+    #: The start times of the last runs after an attempt, and of the last retries that clients ordered, in milliseconds
+    #: since 1970. At most RUNS_AN_HOUR per hour.
     runs: tuple[int, ...] = ()
     #: When the next attempt may be made.
     next_attempt_at: datetime | None = None
     #: Why the next attempt waits longer than scheduled. None without a deferral.
     deferred_by: DeferredBy | None = None
+    #: The number of the attempt that a client ordered at once, so that an open circuit does not stop it. 0 without an
+    #: order. The claim of that attempt ends the order, also if an earlier version claims.
+    forced_attempt: int = 0
     #: The id of the attempt that holds the lease, if any.
     claim: str | None = None
     #: The end of the lease.
@@ -171,6 +175,15 @@ class Registration:
     def is_replaceable(self) -> bool:
         """Whether the registration may be deleted for a new one of its operation, if no other place is free."""
         return self.released or self.state in REPLACEABLE
+
+    @property
+    def is_forced(self) -> bool:
+        """Whether a client has ordered the next attempt at once."""
+        return self.forced_attempt == self.last_attempt + 1
+
+    def is_in_flight(self, now: datetime) -> bool:
+        """Return whether an attempt holds the lease."""
+        return self.leased_until is not None and self.leased_until > now
 
     @property
     def message(self) -> Message | None:
@@ -232,13 +245,25 @@ class Registration:
         own = max(0, polls - self.polls_before)
         return replace(self, polls=own, last_polled_at=last_polled_at if own else None)
 
+    def retried(self, at: datetime, now: datetime, *, due: str, is_forced: bool) -> "Registration":
+        """Let the next attempt of the run be due at `at`, for a client's order at `now`. The order counts like a run.
+
+        The claim of a lost attempt becomes void, so that a late record does not move the next attempt back.
+        """
+        counted = self._runs_with(now)
+        return replace(
+            _idle(self, next_attempt_at=at, due=due),
+            forced_attempt=self.last_attempt + 1 if is_forced else 0,
+            runs=self.runs if isinstance(counted, timedelta) else counted,
+        )
+
     def rerun(self, now: datetime, *, due: str) -> "Registration":
         """Begin another run of the same message. A claim of an earlier run becomes void."""
         again = replace(self.moved(Transition.REDELIVER, now), delivered_at=None, reason=None, released=False)
         return _run_begun(again, now, due)
 
     def wait_for_run(self, now: datetime) -> timedelta | None:
-        """Return how long a client must wait before another run, or None if a run is allowed now."""
+        """Return how long a client must wait before another run or retry, or None if one is allowed now."""
         taken = self._runs_with(now)
         return taken if isinstance(taken, timedelta) else None
 
@@ -324,9 +349,15 @@ def _run_begun(registration: Registration, now: datetime, due: str) -> Registrat
 
 
 def _idle(registration: Registration, *, next_attempt_at: datetime | None, due: str | None = None) -> Registration:
-    """Clear the claim and the lease."""
+    """Clear the claim, the lease, and an order that no attempt has followed."""
     return replace(
-        registration, deferred_by=None, claim=None, leased_until=None, next_attempt_at=next_attempt_at, due=due
+        registration,
+        deferred_by=None,
+        forced_attempt=0,
+        claim=None,
+        leased_until=None,
+        next_attempt_at=next_attempt_at,
+        due=due,
     )
 
 

@@ -154,7 +154,7 @@ class Claims:
 
     def put_back(self, task: DeliveryTask, deferred: Deferred) -> None:
         """Put a delivery back; if a failed probe of its host counts for it, an attempt of it has failed instead."""
-        self._follow(task, partial(self._put_back, deferred))
+        self._follow(task, partial(self._put_back, task, deferred))
 
     def _follow(
         self, task: DeliveryTask, attempt: Callable[[Stored[Registration], datetime, str], Commit[_T]]
@@ -194,8 +194,13 @@ class Claims:
             case never:
                 assert_never(never)
 
-    def _put_back(self, deferred: Deferred, before: Stored[Registration], now: datetime, tx: str) -> Commit[None]:
+    def _put_back(
+        self, task: DeliveryTask, deferred: Deferred, before: Stored[Registration], now: datetime, tx: str
+    ) -> Commit[None]:
         record = before.record
+        if record.is_forced and not task.forced:
+            log(Event.DROPPED, registration=task.ref.public_id, attempt=task.number, why="a client ordered it at once")
+            return unchanged(None)  # its due row and another message have the order
         probe = deferred.counts_for(record.next_attempt_at or record.run_began_at or record.since)
         if probe is not None:
             return self.recorder.fail_unsent(before, probe, now, tx=tx)

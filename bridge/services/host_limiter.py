@@ -132,6 +132,10 @@ class WaitingTasks:
         """Count the tasks of a host."""
         return len(self._by_host.get(origin, ()))
 
+    def of(self, origin: str) -> Sequence[DeliveryTask]:
+        """Return the tasks of a host, the oldest first."""
+        return [each.task for each in self._by_host.get(origin, {}).values()]
+
     def first(self, origin: str) -> Sequence[DeliveryTask]:
         """Return the first tasks of a host, the oldest first."""
         return [each.task for each in islice(self._by_host.get(origin, {}).values(), LOOKED_AT)]
@@ -151,6 +155,11 @@ class WaitingTasks:
             del self._by_host[origin]
             self._blocked.pop(origin, None)
         return task
+
+    def replace(self, task: DeliveryTask) -> None:
+        """Put a task in the place of the waiting task of the same registration."""
+        tasks = self._by_host[task.origin or ""]
+        tasks[task.ref] = replace(tasks[task.ref], task=task)
 
     def take_newest(self, origin: str, number: int) -> list[DeliveryTask]:
         """Remove the newest tasks of a host."""
@@ -228,12 +237,13 @@ class HostLimiter:
         origin, now = task.origin or "", self._clock()
         with self._lock:
             state = self._hosts.get(origin)
-            if state.open_until is not None and state.is_open(now):
-                circuit_open = Deferred(until=state.open_until, why=DeferredBy.CIRCUIT_OPEN, probe=state.probe)
-                return Work(deferred=[(task, circuit_open)])
+            if not state.admits(task, now):
+                return Work(deferred=[(task, self._held_back(task, state, now))])
             waits = task in self._waiting
             if self._fits(task, now):
                 return Work(permit=self._take(self._waiting.take(task) if waits else task, now))
+            if waits and task.forced:
+                self._waiting.replace(task)
             return Work() if waits else self._wait(task, now)
 
     def resume(self) -> Work:
@@ -250,7 +260,7 @@ class HostLimiter:
         with self._lock:
             self._hosts.put(permit.origin, replace(self._hosts.get(permit.origin), address=address))
             self._release_place(permit)
-            if self._fits(permit.task, now, paced=True):
+            if self._fits(permit.task, now, paced=True, is_admitted=bool(permit.task.forced)):
                 return self._take(permit.task, now)
             put_back = self._wait(permit.task, now).deferred
             work = self._next(now)
@@ -305,9 +315,9 @@ class HostLimiter:
         with self._lock:
             self._release_place(permit)
             state = self._hosts.get(origin)
-            if state.open_until is not None and state.is_open(now):
-                circuit_open = Deferred(until=state.open_until, why=DeferredBy.CIRCUIT_OPEN, probe=state.probe)
-                deferred = [(task, circuit_open) for task in self._waiting.take_newest(origin, WAITING_PER_HOST)]
+            if state.is_open(now):
+                held_back = [task for task in self._waiting.of(origin) if not state.admits(task, now)]
+                deferred = [(self._waiting.take(task), self._held_back(task, state, now)) for task in held_back]
             else:
                 excess = self._waiting.count(origin) - self._room(state, now)
                 deferred = [(task, self._busy(task, now)) for task in self._waiting.take_newest(origin, excess)]
@@ -354,12 +364,15 @@ class HostLimiter:
         """Return the first task that could begin. One owner's tasks do not block another owner's."""
         return next((task for task in self._waiting.first(origin) if self._fits(task, now, paced=paced)), None)
 
-    def _fits(self, task: DeliveryTask, now: datetime, *, paced: bool = False) -> bool:
-        """Return whether an attempt may begin. `paced` skips the interval between attempts at unproven hosts."""
+    def _fits(self, task: DeliveryTask, now: datetime, *, paced: bool = False, is_admitted: bool = False) -> bool:
+        """Return whether an attempt may begin. `paced` skips the interval between attempts at unproven hosts.
+
+        `is_admitted` skips the circuit, which has admitted the attempt before.
+        """
         origin = task.origin or ""
         state = self._hosts.get(origin)
         host_class = state.class_at(now)
-        if state.is_open(now) or self._in_flight[origin] >= state.limit(now):
+        if not (is_admitted or state.admits(task, now)) or self._in_flight[origin] >= state.limit(now):
             return False
         if self._by_class[host_class] >= CLASS_PLACES[host_class]:
             return False
@@ -379,6 +392,8 @@ class HostLimiter:
         state = self._hosts.get(origin)
         host_class = state.class_at(now)
         server = server_of(origin, state) if host_class is HostClass.UNPROVEN else None
+        if state.is_open(now):
+            self._hosts.put(origin, replace(state, forced_at=now))
         self._in_flight[origin] += 1
         self._by_class[host_class] += 1
         self._of_owner[owner, host_class] += 1
@@ -421,6 +436,18 @@ class HostLimiter:
         if state.class_at(now) is HostClass.UNPROVEN:
             return WAITING_PER_HOST  # they wait for the outcome of one attempt
         return min(WAITING_PER_HOST, MAX_WAIT // max(state.interval(now), timedelta(milliseconds=1)))
+
+    def _held_back(self, task: DeliveryTask, state: HostState, now: datetime) -> Deferred:
+        """Defer a task that the open circuit does not admit. Forced attempts follow one after the other.
+
+        The failed probe counts for no forced attempt, since a client wants to see whether the host answers now.
+        """
+        if not task.forced:
+            return Deferred(until=state.open_until or now, why=DeferredBy.CIRCUIT_OPEN, probe=state.probe)
+        earliest, latest = max(now + SHORTEST_DEFERRAL, state.forced_again_at(now)), now + LONGEST_DEFERRAL
+        key = f"forced {task.origin or ''}"
+        until = self._bookings.book(key, now, earliest, ATTEMPT, latest=latest, random=self._random())
+        return Deferred(until=until, why=DeferredBy.CIRCUIT_OPEN)
 
     def _busy(self, task: DeliveryTask, now: datetime) -> Deferred:
         """Defer a task to the end of its backlog."""

@@ -1,4 +1,4 @@
-"""The requests of clients: register, cancel and redeliver a callback.
+"""The requests of clients: register, cancel, redeliver and purge a callback.
 
 Each is one step of the repository: read, decide, commit. A task is sent after the commit. If the process dies before
 that, the due row sends it.
@@ -6,20 +6,20 @@ that, the due row sends it.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
 from bridge.domain.attempt import KEPT_ATTEMPTS
 from bridge.domain.callback_url import HIDDEN, host_and_port, without_query
 from bridge.domain.custom_headers import OwnHeaders
-from bridge.domain.delivery import DeliveryTask
+from bridge.domain.delivery import REDISPATCH, DeliveryTask, is_last_lost
 from bridge.domain.errors import UnreadableRow
 from bridge.domain.events import OperationCompleted
 from bridge.domain.header_cipher import DecryptionFailed, HeaderCipher, Secrets
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.operation import MAX_REGISTRATIONS, Operation
-from bridge.domain.registration import Registration, Sharing, State
+from bridge.domain.registration import LIVE, Registration, Sharing, State
 from bridge.domain.time import Clock
 from bridge.domain.upstream import Source
 from bridge.log import Event, log
@@ -30,8 +30,8 @@ from bridge.storage.keys import due_reference, partition_of
 from bridge.storage.records import Stored
 from bridge.storage.repository import Commit, Repository, unchanged
 from bridge.storage.transaction import Transaction
-from bridge.storage.writes import purge, register
-from bridge.storage.writes.register import Joined, Replaced
+from bridge.storage.writes import deliver, purge, register
+from bridge.storage.writes.register import Joined, Removal
 from bridge.telemetry import Step, Telemetry
 
 _T = TypeVar("_T")
@@ -106,6 +106,11 @@ class RegistrationNotFound:
 
 
 @dataclass(frozen=True, slots=True)
+class NotEnded:
+    """The registration is waiting or pending."""
+
+
+@dataclass(frozen=True, slots=True)
 class NoMessage:
     """There is no message yet to deliver again."""
 
@@ -113,6 +118,8 @@ class NoMessage:
 Registered = Created | Existing | Differs | Unreadable | Taken | TooMany | TooManyRuns | TooManyWaiting
 
 Canceled = Accepted | RegistrationNotFound
+
+Purged = Accepted | RegistrationNotFound | NotEnded
 
 Redelivered = Accepted | RegistrationNotFound | NoMessage | Taken | TooManyRuns
 
@@ -173,8 +180,20 @@ class Register:
         """
         return self._transact(ref, partial(self._cancel, ref))
 
+    def purge(self, ref: RegistrationRef) -> Purged:
+        """Delete an ended registration with its message and its attempts, now instead of after the retention.
+
+        The last registration of an operation takes the operation along. If owners do not share operations, the
+        operation is given back, like by a cancellation.
+        """
+        seen: list[Registration] = []
+        return self._transact(ref, partial(self._purge, ref, seen))
+
     def redeliver(self, ref: RegistrationRef) -> Redelivered:
-        """Begin another run of the same message. Nothing changes if one is pending."""
+        """Begin another run of the same message, or make the next attempt of a pending run now.
+
+        Nothing changes while an attempt is in flight, and after an earlier order that no attempt has followed yet.
+        """
         return self._transact(ref, partial(self._redeliver, ref))
 
     def _transact(
@@ -239,7 +258,7 @@ class Register:
             return unchanged(TooManyWaiting(self.waiting.limit or 0))
         renewed = request if before is None else before.record.renewed_by(request)
         encrypted = self.cipher.encrypt(renewed, secrets, nonce=self.nonce())
-        replaced = None if place is None else self._replaced(place)
+        replaced = None if place is None else self._removal(place)
         return self._join(register.register_further(aggregate, encrypted, self.clock(), completed, replaced))
 
     def _is_taken(self, aggregate: OperationAggregate, registration: Registration) -> bool:
@@ -251,16 +270,16 @@ class Register:
             raise UnreadableRow(f"the owner of an operation: {due_reference(registration.ref.operation)}")
         return self.sharing.is_taken(aggregate.taker, registration)
 
-    def _replaced(self, place: Stored[Registration]) -> Replaced:
-        """Collect the attempts of a registration that is replaced: one call if there can be any.
+    def _removal(self, removed: Stored[Registration]) -> Removal:
+        """Collect the attempts of a registration that is removed: one call if there can be any.
 
         A registration has at most KEPT_ATTEMPTS of them. Further rows of other versions are deleted first.
         """
-        ref = place.record.ref
-        attempts = self.repository.attempt_keys(ref) if place.record.last_attempt else []
+        ref = removed.record.ref
+        attempts = self.repository.attempt_keys(ref) if removed.record.last_attempt else []
         for transaction in purge.forget_attempts(partition_of(ref), attempts[:-KEPT_ATTEMPTS]):
             self.repository.commit(transaction)
-        return Replaced(place, attempts[-KEPT_ATTEMPTS:])
+        return Removal(removed, attempts[-KEPT_ATTEMPTS:])
 
     def _compared(
         self, known: Registration, request: Registration, headers: OwnHeaders, operation: Operation
@@ -320,6 +339,24 @@ class Register:
         was = before.record.state.value
         return self._accept(transaction, lambda: log(Event.CANCELED, registration=ref.public_id, was=was))
 
+    def _purge(
+        self, ref: RegistrationRef, seen: list[Registration], aggregate: OperationAggregate | None, tx: str
+    ) -> Commit[Purged]:
+        """Decide the step. `seen` has the registration as an earlier round of the same call found it."""
+        before = None if aggregate is None else aggregate.get(ref)
+        if aggregate is None or before is None:
+            return Commit((), lambda _: self._log_purged(seen[-1])) if seen else unchanged(RegistrationNotFound())
+        if before.record.state in LIVE:
+            return unchanged(NotEnded())
+        transaction = purge.forget_one(aggregate, self._removal(before), tx=tx)
+        seen.append(before.record)
+        return Commit((transaction,), lambda _: self._log_purged(before.record))
+
+    @staticmethod
+    def _log_purged(gone: Registration) -> Accepted:
+        log(Event.REGISTRATION_PURGED, registration=gone.ref.public_id, was=gone.state.value)
+        return Accepted()
+
     def _accept(
         self, transaction: Transaction, write_line: Callable[[], None], *tasks: DeliveryTask
     ) -> Commit[Accepted]:
@@ -346,7 +383,7 @@ class Register:
         if aggregate is None or before is None:
             return unchanged(RegistrationNotFound())
         if before.record.state is State.PENDING:
-            return unchanged(Accepted())
+            return self._retry_now(before, tx)
         if before.record.message is None:
             return unchanged(NoMessage())
         takes_again = not (self.sharing.by_owners or before.record.takes_operation)
@@ -359,3 +396,20 @@ class Register:
         transaction, task = register.redeliver(before, self.clock(), tx=tx, taken=taken)
         was = before.record.state.value
         return self._accept(transaction, lambda: log(Event.REDELIVERY, registration=ref.public_id, was=was), task)
+
+    def _retry_now(self, before: Stored[Registration], tx: str) -> Commit[Redelivered]:
+        now, record = self.clock(), before.record
+        if record.is_in_flight(now) or is_last_lost(record) or _is_ordered(record, now):
+            return unchanged(Accepted())
+        wait = record.wait_for_run(now)
+        if wait is not None:
+            return unchanged(TooManyRuns(wait))
+        transaction, task = deliver.retry_now(before, now, tx=tx)
+        public_id, was = record.ref.public_id, record.state.value
+        return self._accept(transaction, lambda: log(Event.REDELIVERY, registration=public_id, was=was), task)
+
+
+def _is_ordered(registration: Registration, now: datetime) -> bool:
+    """Return whether a client has just ordered the next attempt, so that its message is on its way."""
+    at = registration.next_attempt_at
+    return registration.is_forced and at is not None and abs(now - at) < REDISPATCH.first

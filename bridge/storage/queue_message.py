@@ -29,6 +29,7 @@ class _Message(BaseModel):
     traceparent: str | None = None
     origin: Annotated[str, Field(max_length=300)] | None = None
     owner: Annotated[str, Field(max_length=300)] | None = None
+    forced: bool | None = None
     more: bool | None = None
 
 
@@ -44,6 +45,7 @@ def write_task(task: DeliveryTask) -> str:
         "traceparent": task.traceparent,
         "origin": task.origin,
         "owner": task.owner,
+        "forced": task.forced,
         "more": task.has_more,
     }
     return json.dumps({**message, **{name: value for name, value in optional.items() if value is not None}})
@@ -69,5 +71,6 @@ def read_task(body: bytes) -> DeliveryTask:
         traceparent=traceparent,
         origin=message.origin,
         owner=message.owner,
+        forced=message.forced,
         has_more=message.more,
     )

@@ -143,6 +143,18 @@ def _renaming() -> Callable[[WebhookSender], WebhookSender]:
     return lambda sender: Renaming(sender, numbers)
 
 
+def _unordered(transaction: Transaction) -> Sequence[Transaction]:
+    """Lose the order of a client, in the registration and in the due row."""
+
+    def without(write: Write) -> Write:
+        if isinstance(write, Insert | Merge):
+            values = {name: value for name, value in write.values.items() if name not in ("forced_attempt", "forced")}
+            return replace(write, values=values)
+        return write
+
+    return [replace(transaction, writes=tuple(map(without, transaction.writes)))]
+
+
 def _key(kind: str) -> Callable[[Write], bool]:
     return lambda write: isinstance(write, Insert) and kind in write.key
 
@@ -170,6 +182,7 @@ INJECTED_FAULTS: Mapping[str, Callable[[], Parts]] = MappingProxyType(
         "a commit without a reply counts as done": lambda: Parts(
             table=lambda table: Hasty(table, lambda _, transaction: {transaction.stamp or "": "unknown"})
         ),
+        "a retry is not remembered": lambda: Parts(table=lambda table: Twisted(table, writes=_unordered)),
         "a message is named anew in each attempt": lambda: Parts(sender=_renaming()),
     }
 )

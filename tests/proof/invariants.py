@@ -5,11 +5,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from bridge.domain.ids import RegistrationRef
 from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import LIVE, Registration, State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.domain.upstream import Reply
-from bridge.storage.keys import due_reference, operation_partitions
+from bridge.storage.keys import attempt_key, due_reference, operation_partitions
 from tests.proof import rows
 from tests.proof.calls import Mode
 from tests.proof.outside import Poll, Post
@@ -35,6 +36,7 @@ def check(simulation: Simulation, *, repeats: bool = False) -> None:
     found += [] if repeats else _repeated(simulation)
     found += _polled_too_early(simulation)
     found += _lost(simulation)
+    found += _not_sent(simulation)
     if found:
         raise Loss("; ".join(found))
 
@@ -157,3 +159,13 @@ def _lost(simulation: Simulation) -> Iterator[str]:
         return
     attempts = (row for row in simulation.memory.rows() if row.key.startswith("att:"))
     yield from (f"{row.key} is lost" for row in attempts if not {"status", "error"} & row.values.keys())
+
+
+def _not_sent(simulation: Simulation) -> Iterator[str]:
+    """Find ordered attempts that were counted as failed without a callback, since the circuit was open."""
+    attempts = {row.key: row for row in simulation.memory.rows() if row.key.startswith("att:")}
+    for name, number in simulation.ordered:
+        ref = RegistrationRef.parse(name)
+        row = None if ref is None else attempts.get(attempt_key(ref, number))
+        if row is not None and str(row.values.get("detail", "")).startswith("not sent"):
+            yield f"the ordered attempt {number} of {name} was not sent"

@@ -71,6 +71,14 @@ class BridgeMachine(RuleBasedStateMachine):
                 step.redelivered = name
                 self.simulation.redeliver(name, on=on)
 
+    @rule(name=registrations, on=INSTANCES)
+    def purge(self, name: str, on: int) -> None:
+        """Purge a known registration."""
+        if name in self.simulation.expectations:
+            with self._step() as step:
+                step.purged = name
+                self.simulation.purge(name, on=on)
+
     @rule(operation=st.sampled_from(OPERATIONS), replies=st.lists(REPLIES, min_size=1, max_size=4))
     def script_upstream(self, operation: str, replies: list[str | Reply | NoReply]) -> None:
         """Change the answers of the upstream. Ended operations stay ended."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from bridge.domain.operation import FinalStatus
-from bridge.domain.registration import TRANSITIONS, Registration, State
+from bridge.domain.registration import LIVE, TRANSITIONS, Registration, State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.domain.upstream import Reply
 from bridge.storage.keys import operation_partitions
@@ -37,6 +37,7 @@ class Step:
     registered: str | None = None
     canceled: str | None = None
     redelivered: str | None = None
+    purged: str | None = None
 
 
 @dataclass(slots=True)
@@ -53,7 +54,7 @@ class Model:
             if name in replaced:
                 simulation.expectations.pop(name, None)
             elif name not in now:
-                self._forget(simulation, before)
+                self._forget(simulation, before, step)
             elif now[name].state not in self._allowed(before, now[name], step):
                 raise Loss(f"{name} went from {before.state} to {now[name].state} by {step}")
         for name in now.keys() - self.known.keys():
@@ -85,9 +86,11 @@ class Model:
             raise Loss(f"{gone} were replaced by {step.registered} instead of {right}")
         return gone
 
-    def _forget(self, simulation: Simulation, before: Registration) -> None:
-        """Drop a registration that ended longer ago than the retention."""
-        ended = before.state not in (State.WAITING, State.PENDING)
+    def _forget(self, simulation: Simulation, before: Registration, step: Step) -> None:
+        """Drop a registration that a client purged after its end, or that ended longer ago than the retention."""
+        ended = before.state not in LIVE
+        if ended and before.ref.public_id == step.purged:
+            return
         if not ended or simulation.clock() - before.since < _RETENTION - timedelta(minutes=5):
             raise Loss(f"{before.ref.public_id} was {before.state} since {before.since}, and is purged")
         simulation.expectations.pop(before.ref.public_id, None)
@@ -96,6 +99,8 @@ class Model:
         """Return the states that a step may lead to."""
         if step.troubled:
             return _REACHABLE[before.state]
+        if before.ref.public_id == step.purged and before.state not in LIVE:
+            return frozenset()  # it has to be gone
         return _after_request(before, step) or self._brought(before, now, step)
 
     @staticmethod

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
 
+from bridge.domain.host_limits import FAILURES_TO_OPEN
+from bridge.domain.outcome import Failure, Unreachable
 from bridge.domain.upstream import Reply
 from tests.proof.simulation import Simulation
 
@@ -137,6 +139,113 @@ def deliver_and_redeliver(simulation: Simulation) -> Acts:
     return [lambda: simulation.follow(message, 0), begin_again]
 
 
+def deliver_and_retry(simulation: Simulation) -> Acts:
+    """Order the next attempt during an attempt that fails."""
+    simulation.receivers.tell(_HERE, 500, 200)
+    name = _pending(simulation)
+    message = simulation.queue.messages[0]
+    return [lambda: simulation.follow(message, 0), lambda: simulation.redeliver(name, on=1)]
+
+
+def enqueue_and_retry(simulation: Simulation) -> Acts:
+    """Order the next attempt while a sweep sends its message."""
+    simulation.receivers.tell(_HERE, 500, 200)
+    name = _pending(simulation)
+    simulation.drain()
+    simulation.clock.advance(10)
+    return [lambda: simulation.tick(0), lambda: simulation.redeliver(name, on=1)]
+
+
+def defer_and_retry(simulation: Simulation) -> Acts:
+    """Order the next attempt while an open circuit puts the attempt back."""
+    simulation.upstream.tell("silent", "Succeeded")
+    for number in range(FAILURES_TO_OPEN):
+        simulation.receivers.tell(f"{_HERE}{number}", Unreachable(error=Failure.TIMEOUT), 200)
+        simulation.register("silent", f"{_HERE}{number}")
+    simulation.tick()
+    simulation.drain()
+    simulation.clock.advance(1)
+    name = _pending(simulation)
+    message = simulation.queue.messages[-1]
+    return [lambda: simulation.follow(message, 0), lambda: simulation.redeliver(name, on=1)]
+
+
+def cancel_and_retry(simulation: Simulation) -> Acts:
+    """Cancel a delivery while its next attempt is ordered, and while the order is repeated."""
+    simulation.receivers.tell(_HERE, 500, 200)
+    name = _pending(simulation)
+    simulation.drain()
+    simulation.clock.advance(1)
+    return [
+        lambda: simulation.cancel(name, on=0),
+        lambda: simulation.redeliver(name, on=1),
+        lambda: simulation.redeliver(name, on=2),
+    ]
+
+
+def _delivered(simulation: Simulation) -> str:
+    """Bring a registration to its end."""
+    name = _pending(simulation)
+    simulation.drain()
+    simulation.clock.advance(1)
+    return name
+
+
+def erase_and_register(simulation: Simulation) -> Acts:
+    """Purge the last registration of an operation while a client registers for the operation."""
+    name = _delivered(simulation)
+    return [lambda: simulation.purge(name, on=0), lambda: simulation.register("met", _THERE, on=1)]
+
+
+def erase_and_the_same(simulation: Simulation) -> Acts:
+    """Purge a registration while the same registration is repeated: afterwards it is new, or purged."""
+    name = _delivered(simulation)
+
+    def again() -> None:
+        simulation.register("met", _HERE, on=1)
+        if name not in simulation.names():
+            simulation.expectations.pop(name, None)
+
+    return [lambda: simulation.purge(name, on=0), again]
+
+
+def erase_and_redeliver(simulation: Simulation) -> Acts:
+    """Purge a registration while it is redelivered: one of the two requests is too late."""
+    name = _delivered(simulation)
+    simulation.expectations.pop(name)
+    return [lambda: simulation.purge(name, on=0), lambda: simulation.redeliver(name, on=1)]
+
+
+def erase_and_deliver(simulation: Simulation) -> Acts:
+    """Cancel and purge a registration during an attempt."""
+    name = _pending(simulation)
+    message = simulation.queue.messages[0]
+
+    def erase() -> None:
+        simulation.cancel(name, on=1)
+        simulation.purge(name, on=1)
+
+    return [lambda: simulation.follow(message, 0), erase]
+
+
+def erase_and_purge(simulation: Simulation) -> Acts:
+    """Purge a registration while its operation is purged."""
+    name = _ended(simulation)
+    return [lambda: simulation.tick(0), lambda: simulation.purge(name, on=1)]
+
+
+def erase_and_erase(simulation: Simulation) -> Acts:
+    """Purge the last two registrations of an operation at once, and one of them twice."""
+    name = _delivered(simulation)
+    other = simulation.register("met", _THERE)
+    simulation.drain()
+    return [
+        lambda: simulation.purge(name, on=0),
+        lambda: simulation.purge(other, on=1),
+        lambda: simulation.purge(name, on=2),
+    ]
+
+
 def purge_and_register(simulation: Simulation) -> Acts:
     """Register for an operation during the purge."""
     _ended(simulation)
@@ -254,6 +363,14 @@ RACES: Mapping[str, Race] = MappingProxyType(
             too_slow_deliver,
             deliver_and_cancel,
             deliver_and_redeliver,
+            deliver_and_retry,
+            enqueue_and_retry,
+            defer_and_retry,
+            erase_and_register,
+            erase_and_the_same,
+            erase_and_redeliver,
+            erase_and_deliver,
+            erase_and_purge,
             purge_and_register,
             purge_and_the_same,
             purge_and_redeliver,
@@ -272,6 +389,8 @@ RACES: Mapping[str, Race] = MappingProxyType(
             sweep_cancel_and_register,
             deliver_deliver_and_redeliver,
             purge_register_and_sweep,
+            cancel_and_retry,
+            erase_and_erase,
         )
     }
 )

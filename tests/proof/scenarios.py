@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from bridge.domain.operation import MAX_REGISTRATIONS
 from bridge.domain.outcome import Failure, Unreachable
+from bridge.domain.registration import RUNS_AN_HOUR
 from bridge.domain.upstream import Reply
 from tests.proof import invariants
 from tests.proof.simulation import Loss, Simulation
@@ -93,7 +94,67 @@ def crowded(simulation: Simulation) -> None:
     simulation.limit_places(MAX_REGISTRATIONS)
 
 
-SCENARIOS: tuple[Scenario, ...] = (everyday, given_up, hopeless, crowded)
+def retried(simulation: Simulation) -> None:
+    """Order retries: before the first attempt, while the circuit is open, twice, up to the last attempt and beyond."""
+    simulation.upstream.tell("done", "Succeeded")
+    first, second = (f"https://silent.example.com/{number}" for number in (1, 2))
+    simulation.receivers.tell(first, _SILENT)
+    simulation.receivers.tell(second, _SILENT)
+    used_up, delivered = simulation.register("done", first), simulation.register("done", second)
+    simulation.tick()
+    simulation.redeliver(used_up)
+    simulation.live(400)  # the circuit opens
+    for name in (used_up, delivered, delivered):
+        simulation.redeliver(name)
+    simulation.drain()
+    simulation.live(30)
+    simulation.receivers.tell(first, 500)
+    simulation.receivers.tell(second, 200)
+    simulation.redeliver(delivered)
+    simulation.drain()
+    for _ in range(RUNS_AN_HOUR):
+        simulation.redeliver(used_up)
+        simulation.drain()
+    simulation.receivers.tell(first, 200)
+    _end(simulation)
+
+
+def erased(simulation: Simulation) -> None:
+    """Purge registrations: of each ended state, beside others, as the last one, and after another beginning."""
+    simulation.upstream.tell("done", "Running", "Succeeded")
+    simulation.receivers.tell(_GONE, 410)
+    simulation.receivers.tell(_RETRIED, 500, 200)
+    names = [simulation.register("done", url) for url in (_RETRIED, _GONE)]
+    names.append(simulation.register("done", _FILTERED, events=["Failed"]))
+    names.append(simulation.register("done", _REVIVED))
+    for name in names:
+        if simulation.purge(name) != 409:
+            raise Loss(f"{name} was purged before its end")
+    simulation.cancel(names[3])
+    _erase(simulation, names[3])
+    simulation.settle()
+    for name in names[:3]:
+        _erase(simulation, name)
+    if simulation.left():
+        raise Loss(f"left behind: {simulation.left()}")
+    simulation.upstream.tell("done", "Succeeded")
+    again = simulation.register("done", _RETRIED)
+    simulation.settle()
+    invariants.check(simulation)
+    _erase(simulation, again)
+    simulation.posts.clear()
+    simulation.clock.advance(timedelta(minutes=1))
+    simulation.register("done", _RETRIED)
+    _end(simulation)
+
+
+SCENARIOS: tuple[Scenario, ...] = (everyday, given_up, hopeless, crowded, retried, erased)
+
+
+def _erase(simulation: Simulation, name: str) -> None:
+    """Purge an ended registration. After a lost answer a repetition gets 404."""
+    if simulation.purge(name) == 409 or name in simulation.names():
+        raise Loss(f"{name} was not purged")
 
 
 def _let_go(simulation: Simulation, *names: str) -> None:
@@ -113,4 +174,5 @@ def _end(simulation: Simulation) -> None:
         raise Loss(f"left behind: {simulation.left()}")
     simulation.expectations.clear()
     simulation.posts.clear()
+    simulation.ordered.clear()
     simulation.clock.advance(timedelta(minutes=1))

@@ -15,10 +15,11 @@ from bridge.adapters.entra.tokens import EntraTokens
 from bridge.api.handlers import Handlers
 from bridge.app import App, compose
 from bridge.dependencies import Dependencies, Network, Pools, Randomness
+from bridge.domain.delivery import is_last_lost
 from bridge.domain.errors import BridgeError, Contended, StorageUnavailable
 from bridge.domain.header_cipher import NONCE_BYTES
 from bridge.domain.operation import MAX_REGISTRATIONS
-from bridge.domain.registration import Sharing
+from bridge.domain.registration import Registration, Sharing, State
 from bridge.domain.time import from_millis, to_millis
 from bridge.settings import read_settings
 from bridge.storage.keys import due_at, operation_partitions
@@ -83,6 +84,8 @@ class Simulation:
         self.expectations: dict[str, Expectation] = {}
         #: Number of redeliver requests per registration, whatever the answers.
         self.redeliveries: Counter[str] = Counter()
+        #: Ordered attempts by public id and number: each is made, and never counted as failed without a callback.
+        self.ordered: set[tuple[str, int]] = set()
         #: Greatest number of registrations per operation.
         self.places = places
         self._parts = parts or Parts()
@@ -133,23 +136,59 @@ class Simulation:
 
         def cancel(client: Client) -> Answer:
             self.expectations[name].cancels += 1
+            self.ordered = {order for order in self.ordered if order[0] != name}
             return client.call(Handlers.cancel_registration, f"/registrations/{name}", method="DELETE", id=name)
 
         self._until_answered(on, cancel, {204})
 
+    def purge(self, name: str, *, on: int = 0) -> int:
+        """Purge a registration until an answer arrives: 204, 409 before its end, 404 if it is purged already."""
+        expectation = self.expectations.pop(name, None)
+
+        def purge(client: Client) -> Answer:
+            path = f"/registrations/{name}?purge=true"
+            return client.call(Handlers.cancel_registration, path, method="DELETE", id=name)
+
+        answer, _ = self._until_answered(on, purge, {204, 404, 409})
+        if answer.status == 409 and expectation is not None:
+            self.expectations[name] = expectation
+        if answer.status == 204:
+            self.ordered = {order for order in self.ordered if order[0] != name}
+        return answer.status
+
     def redeliver(self, name: str, *, on: int = 0) -> int:
-        """Redeliver until an answer arrives: 202, 409 before the first message, 404 after a purge."""
-        expectation = self.expectations.get(name, Expectation())
+        """Redeliver or retry until an answer arrives: 202, 409 before the first message, 404 after a purge, 429."""
+        expectation, before = self.expectations.get(name, Expectation()), self._registration(name)
 
         def redeliver(client: Client) -> Answer:
             self.redeliveries[name] += 1
             return client.call(Handlers.redeliver, f"/registrations/{name}/redeliver", method="POST", id=name)
 
         gone = set() if name in self.expectations else {404}
-        answer, _ = self._until_answered(on, redeliver, {202, 409} | gone)
+        answer, _ = self._until_answered(on, redeliver, {202, 409, 429} | gone)
         if answer.status == 202:
             self.expectations[name] = expectation
+            self._note_order(name, before, on)
         return answer.status
+
+    def _note_order(self, name: str, before: Registration | None, on: int) -> None:
+        """Note the attempt that a retry ordered. Raises Loss if the registration does not keep the order."""
+        after = self._registration(name)
+        if after is not None and after.is_forced:
+            self.ordered.add((name, after.forced_attempt))
+        elif before is not None and after is not None and before.state is after.state is State.PENDING:
+            now = self.clock() + self.instances[on].offset
+            # Another invocation can be faster: it claims the attempt, or cancels and begins another run.
+            same = (before.run_start, before.last_attempt) == (after.run_start, after.last_attempt)
+            if same and not (after.is_in_flight(now) or is_last_lost(after)):
+                raise Loss(f"the retry of {name} is not kept")
+
+    def _registration(self, name: str) -> Registration | None:
+        return {
+            name: registration
+            for partition in operation_partitions()
+            for name, registration in rows.states(self.memory.rows(partition)).items()
+        }.get(name)
 
     def tick(self, on: int = 0) -> None:
         """Tick the timer of an instance. A sweep never raises."""

@@ -1,6 +1,7 @@
 """The permits of an instance: attempts get a permit, wait in memory, or are deferred."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 
@@ -11,6 +12,7 @@ from bridge.domain.host_limits import (
     CIRCUIT_BACKOFF,
     CLASS_PLACES,
     FAILURES_TO_OPEN,
+    FORCED_INTERVAL,
     MAX_IN_FLIGHT,
     MAX_IN_FLIGHT_SLOW,
     PLACES,
@@ -46,6 +48,11 @@ def task_for(origin: str = HOST, owner: str = "ann") -> DeliveryTask:
     operation = OperationRef("default", f"operation-{next(_numbers)}")
     ref = RegistrationRef.of(operation, owner=owner, callback_url=f"{origin}/")
     return DeliveryTask(ref=ref, generation=NOON, number=1, origin=origin, owner=owner)
+
+
+def forced_task(origin: str = HOST) -> DeliveryTask:
+    """Return a task that a client has ordered."""
+    return replace(task_for(origin), forced=True)
 
 
 class Instance:
@@ -302,6 +309,102 @@ def test_after_the_time_of_an_open_circuit_one_attempt_probes_and_the_others_wai
     assert is_waiting(instance.hosts.acquire(task_for()))
     work = instance.end(probe)
     assert work.permit is not None
+
+
+def silenced(origin: str = HOST) -> Instance:
+    """Return an instance on which the circuit of a host is open."""
+    instance = Instance()
+    for _ in range(FAILURES_TO_OPEN):
+        instance.end(instance.begin(origin), SILENCE)
+    return instance
+
+
+def test_an_open_circuit_admits_a_forced_attempt_and_its_answer_closes_the_circuit() -> None:
+    instance = silenced()
+
+    forced = instance.hosts.acquire(forced_task())
+
+    assert forced.permit is not None
+    instance.end(forced.permit)
+    assert instance.hosts.acquire(task_for()).permit is not None
+
+
+def test_a_forced_attempt_without_an_answer_leaves_the_end_of_the_open_time() -> None:
+    instance = silenced()
+    instance.clock.advance(10)
+    permit = instance.hosts.acquire(forced_task()).permit
+    assert permit is not None
+
+    instance.end(permit, SILENCE)
+
+    [(_, deferred)] = instance.hosts.acquire(task_for()).deferred
+    assert deferred.until == NOON + CIRCUIT_BACKOFF.first
+
+
+def test_forced_attempts_at_an_open_circuit_are_apart_and_none_counts_as_failed() -> None:
+    """The deferred ones follow one after the other."""
+    instance = silenced()
+    permit = instance.hosts.acquire(forced_task()).permit
+    assert permit is not None
+    instance.end(permit, SILENCE)
+
+    deferred = [each for _ in range(3) for _, each in instance.hosts.acquire(forced_task()).deferred]
+
+    assert [each.until - NOON for each in deferred] == [
+        FORCED_INTERVAL,
+        FORCED_INTERVAL + ATTEMPT,
+        FORCED_INTERVAL + 2 * ATTEMPT,
+    ]
+    assert {(each.why, each.probe) for each in deferred} == {("circuitOpen", None)}
+    instance.clock.advance(FORCED_INTERVAL)
+    assert instance.hosts.acquire(forced_task()).permit is not None
+
+
+def test_forced_attempts_at_an_open_circuit_take_one_place_and_wait_for_its_end() -> None:
+    instance = silenced()
+    permit = instance.hosts.acquire(forced_task()).permit
+    assert permit is not None
+    instance.clock.advance(FORCED_INTERVAL)
+    second, third = forced_task(), forced_task()
+
+    assert is_waiting(instance.hosts.acquire(second))
+    assert is_waiting(instance.hosts.acquire(third))
+    work = instance.end(permit, SILENCE)
+
+    assert work.permit is not None
+    assert work.permit.task == second
+    assert instance.hosts.waiting(HOST) == 1
+    [(left, _)] = instance.end(work.permit, SILENCE).deferred
+    assert left == third
+
+
+def test_a_forced_task_replaces_the_waiting_task_of_its_registration() -> None:
+    """The circuit then opens, which the waiting task must pass."""
+    instance = Instance()
+    permit = instance.begin()
+    task = task_for()
+    assert is_waiting(instance.hosts.acquire(task))
+
+    assert is_waiting(instance.hosts.acquire(replace(task, forced=True)))
+
+    for _ in range(FAILURES_TO_OPEN):
+        instance.hosts.note(permit, SILENCE, ATTEMPT)
+    work = instance.hosts.release(permit)
+    assert work.permit is not None
+    assert work.permit.task == replace(task, forced=True)
+
+
+def test_a_forced_attempt_begins_once_its_address_is_known() -> None:
+    """The circuit has admitted it, and does not count it again."""
+    instance = silenced("https://named.example.com")
+    permit = instance.hosts.acquire(forced_task("https://named.example.com")).permit
+    assert permit is not None
+    assert permit.needs_address
+
+    located = instance.hosts.locate(permit, "203.0.113.9")
+
+    assert isinstance(located, HostPermit)
+    assert located.server == "203.0.113.9 443"
 
 
 def test_tokens_limit_the_permits_of_one_owner() -> None:

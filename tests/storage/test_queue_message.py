@@ -34,6 +34,14 @@ def test_a_valid_trace_survives_the_queue() -> None:
     assert read_task(write_task(replace(TASK, traceparent="what-ever")).encode()) == TASK
 
 
+def test_the_order_of_a_client_survives_the_queue() -> None:
+    """A message without the field has no order."""
+    ordered = replace(TASK, forced=True)
+
+    assert read_task(write_task(ordered).encode()) == ordered
+    assert json.loads(write_task(ordered))["forced"] is True
+
+
 @pytest.mark.parametrize(
     "change", [{"another": 1}, {"v": 0}, {"generation": 0}, {"generation": 253_402_300_799_999}, {"attempt": 1}]
 )

@@ -1,10 +1,10 @@
-"""Steps of a delivery: claim, record, defer, mark as dead."""
+"""Steps of a delivery: claim, record, defer, retry now, mark as dead."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bridge.domain.attempt import KEPT_ATTEMPTS, AttemptRecord
-from bridge.domain.delivery import LEASE, RESEND_AFTER, DeliveryTask, pending_task
+from bridge.domain.delivery import LEASE, REDISPATCH, RESEND_AFTER, DeliveryTask, pending_task
 from bridge.domain.host_limits import Deferred
 from bridge.domain.outcome import Failure
 from bridge.domain.registration import InvalidTransition, Registration, State, Transition
@@ -68,9 +68,20 @@ def defer(before: Stored[Registration], deferred: Deferred, *, tx: str) -> Trans
     """Move an attempt to a later time without consuming it: 5 rows, under the registration's ETag."""
     due = _due(before.record, deferred.until)
     after = replace(before.record, next_attempt_at=deferred.until, deferred_by=deferred.why, due=due)
-    shown = Merge(index_key_of(after), for_merge(IndexEntry.of(after)), ANY)
-    writes: tuple[Write, ...] = (overwrite(before, after, tx), shown, *_gone(before.record), _next_task(after, due))
-    return Transaction(partition_of(after.ref), writes, stamp=row_key(after.ref), tx=tx)
+    return Transaction(partition_of(after.ref), _moved(before, after, tx), stamp=row_key(after.ref), tx=tx)
+
+
+def retry_now(before: Stored[Registration], now: datetime, *, tx: str) -> tuple[Transaction, DeliveryTask]:
+    """Make the next attempt of the run due now, for a client: 4 rows, under the registration's ETag.
+
+    Returns the task to send after the commit. The due row repeats a lost message, like that of a new run.
+    """
+    due = _due(before.record, now + REDISPATCH.first)
+    after = before.record.retried(now, now, due=due, is_forced=True)
+    writes = _moved(before, after, tx, sends=1)
+    return Transaction(partition_of(after.ref), writes, stamp=row_key(after.ref), tx=tx), DeliveryTask.next_of(
+        after, sends=1
+    )
 
 
 def resend_soon(before: Stored[Registration], task: DeliveryTask, now: datetime, *, tx: str) -> Transaction | None:
@@ -193,17 +204,22 @@ def _end(before: Stored[Registration], after: Registration, tx: str) -> tuple[Wr
 
 def _postpone(before: Stored[Registration], recorded: Registration, at: datetime, tx: str) -> tuple[Write, ...]:
     due = _due(before.record, at)
-    after = recorded.postponed(at, due=due)
+    return _moved(before, recorded.postponed(at, due=due), tx)
+
+
+def _moved(before: Stored[Registration], after: Registration, tx: str, *, sends: int = 0) -> tuple[Write, ...]:
+    """Move the next attempt to the due row of `after`, and show its time in the index row."""
     shown = Merge(index_key_of(after), for_merge(IndexEntry.of(after)), ANY)
-    return (overwrite(before, after, tx), shown, *_gone(before.record), _next_task(after, due))
+    task = _next_task(after, str(after.due), sends=sends)
+    return (overwrite(before, after, tx), shown, *_gone(before.record), task)
 
 
 def _due(before: Registration, at: datetime) -> str:
     return due_key(at, DueKind.DELIVER, due_reference(before.ref), instead_of=before.due or "")
 
 
-def _next_task(registration: Registration, due: str) -> Insert:
-    return Insert(due, for_insert(DeliveryTask.next_of(registration)))
+def _next_task(registration: Registration, due: str, *, sends: int = 0) -> Insert:
+    return Insert(due, for_insert(DeliveryTask.next_of(registration, sends=sends)))
 
 
 def ways_to_drop(registration: Registration) -> tuple[bool, ...]:

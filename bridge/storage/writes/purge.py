@@ -1,4 +1,4 @@
-"""Steps of the purge: delete an operation, or postpone the purge."""
+"""Steps of the purge: delete an operation or one registration, or postpone the purge."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -7,10 +7,12 @@ from bridge.domain.ids import OperationRef
 from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.due import DueHandle
 from bridge.storage.index import index_key_of
-from bridge.storage.keys import DueKind, due_key, due_reference, row_key
+from bridge.storage.keys import DueKind, due_key, due_reference, partition_of, row_key
 from bridge.storage.records import SCHEMA_VERSION, VERSION_COLUMN
 from bridge.storage.transaction import ANY, MAX_WRITES, Delete, Transaction
+from bridge.storage.writes.common import touch
 from bridge.storage.writes.poll import Reschedule
+from bridge.storage.writes.register import Removal
 
 
 def keep_until(aggregate: OperationAggregate, now: datetime, retention: timedelta) -> datetime | None:
@@ -48,3 +50,17 @@ def forget(handle: DueHandle, aggregate: OperationAggregate) -> Transaction:
     entries = [Delete(index_key_of(each.record), ANY) for each in aggregate.registrations.values()]
     last = (Delete(row_key(operation.record.ref), operation.etag), Delete(handle.key, handle.etag))
     return Transaction(handle.partition, (*rows, *entries, *last))
+
+
+def forget_one(aggregate: OperationAggregate, removal: Removal, *, tx: str) -> Transaction:
+    """Delete one ended registration with its attempts, for its client: at most 53 rows, under two ETags.
+
+    The operation is touched, so that a concurrent owner has to read who owns the operation now. The last registration
+    takes the operation and its due purge along: at most 54 rows. An operation without registrations would be of no use.
+    """
+    operation = aggregate.operation
+    key, partition = row_key(operation.record.ref), partition_of(operation.record.ref)
+    if aggregate.size > 1:
+        return Transaction(partition, (touch(operation, tx), *removal.writes), stamp=key, tx=tx)
+    rows = (Delete(key, operation.etag), Delete(operation.record.due, ANY))
+    return Transaction(partition, (*rows, *removal.writes))

@@ -27,8 +27,8 @@ from bridge.storage.writes.common import (
 
 
 @dataclass(frozen=True, slots=True)
-class Replaced:
-    """A registration that is deleted for a new one: the row, the index row and the attempts."""
+class Removal:
+    """A registration that is deleted, for a new one or by its client: the row, the index row and the attempts."""
 
     registration: Stored[Registration]
     #: The keys of its attempts. With KEPT_ATTEMPTS of them, the transaction has at most 57 rows.
@@ -72,7 +72,7 @@ def register_further(
     request: Registration,
     now: datetime,
     completed: OperationCompleted | None,
-    replaced: Replaced | None = None,
+    replaced: Removal | None = None,
 ) -> Joined:
     """Let `request` wait for a known operation, or notify it at once if the operation has `completed`.
 
