@@ -101,7 +101,8 @@ def _play_successes(recorder: Recorder) -> None:
     recorder.get(Handlers.signing_secret, f"/signing-secret?callbackUrl={HOOK}")
     recorder.get(Handlers.signing_keys, "/signing-keys")
     recorder.post(Handlers.redeliver, f"/registrations/{public_id}/redeliver", id=public_id)
-    recorder.post(Handlers.redeliver_many, "/redeliver", {"state": "dead", "since": "2026-11-23T12:00:00Z"})
+    recorder.post(Handlers.redeliver_many, "/redeliver", {"states": ["dead"], "since": "2026-11-23T12:00:00Z"})
+    recorder.post(Handlers.redeliver_many, "/redeliver", {"dryRun": True})
     recorder.post(Handlers.ping, "/callbacks/ping", {"callbackUrl": HOOK})
     recorder.keep("health", client.health())
     recorder.keep("health", Client(App(_misconfigured())).health())
@@ -119,6 +120,9 @@ def _play_errors(recorder: Recorder) -> None:
     recorder.get(Handlers.read_registration, f"/registrations/{unknown}", unknown)
     waiting = recorder.register({**BODY, "operationId": "operation-2"}).body["id"]
     recorder.post(Handlers.redeliver, f"/registrations/{waiting}/redeliver", id=waiting)
+    path = f"/registrations/{waiting}?purge=true"
+    purged = recorder.client.call(Handlers.cancel_registration, path, method="DELETE", id=waiting)
+    recorder.keep("cancel_registration", purged)
     for number in range(MAX_REGISTRATIONS):
         recorder.register({**BODY, "operationId": "operation-2", "callbackUrl": f"{HOOK}/{number}"})
     for _ in range(PINGS_A_MINUTE + 1):

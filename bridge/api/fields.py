@@ -121,8 +121,9 @@ _URL = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s\\#@/?]+([/?][^\s\\#]*)?$"
 #: The form of a host with an optional port. `normalise_host` validates the parts.
 _HOST = r"(\[[0-9a-fA-F:.]+\]|[^\s/:@?#\[\]]+)(:[0-9]*)?"
 
-#: An outcome of an attempt: a status, its class, or the kind of a failure.
-_OUTCOME = re.compile(f"[1-9](?:[0-9]{{2}}|xx)|{'|'.join(map(re.escape, Failure))}", re.ASCII)
+#: An outcome of an attempt: a status, its class, or the kind of a failure. A kind has letters and hyphens only, which
+#: the patterns of the description must not escape.
+_OUTCOME = re.compile(f"[1-9](?:[0-9]{{2}}|xx)|{'|'.join(Failure)}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

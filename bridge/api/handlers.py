@@ -191,15 +191,19 @@ class Handlers:
                 assert_never(result)
 
     def redeliver_many(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
-        """Deliver dead registrations again, after an outage of the receiver.
+        """Deliver dead and pending registrations now, after an outage of the receiver.
 
-        Each gets a whole run of attempts. The first attempts are spread over a minute for each host. If `more` is true,
-        send the same request again with the `cursor` of the response.
+        A dead registration gets a whole run of attempts. A pending one makes the next attempt of its run, and never
+        later than without this call. The attempts are spread over a minute for each host, and the first of them is made
+        also while the circuit of the host is open. If `more` is true, send the same request again with the `cursor` of
+        the response. With `dryRun` nothing changes, and the response counts the same registrations by host and outcome.
         """
         cursors = CursorCipher(self.keyring)
-        order = read_order(request, cursors, owner=principal.owner_filter)
+        order, is_dry_run = read_order(request, cursors, owner=principal.owner_filter)
+        if is_dry_run:
+            return uncached(views.preview(self.bulk_redelivery.preview(order)))
         started = self.bulk_redelivery.redeliver(order)
-        query = redelivery_filter(order.host)
+        query = redelivery_filter(order.states, order.where)
         cursor = None if started.cursor is None else cursors.encrypt(started.cursor, owner=order.owner, query=query)
         return uncached(views.started(started, cursor), status=HTTPStatus.ACCEPTED)
 

@@ -1,7 +1,7 @@
 """Parses the bodies of registrations, pings and bulk redeliveries. One answer names all invalid fields."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -19,6 +19,7 @@ from bridge.api.fields import (
     Metadata,
     OperationId,
     OperationLocation,
+    Outcome,
     RequestModel,
     SourceName,
     ValidationContext,
@@ -29,11 +30,11 @@ from bridge.domain.custom_headers import MAX_HEADER_BYTES, OwnHeaders, faults
 from bridge.domain.events import Format
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import FinalStatus
-from bridge.domain.registration import Registration
+from bridge.domain.registration import Registration, State
 from bridge.domain.text import read_traceparent
 from bridge.domain.upstream import DEFAULT_SOURCE
 from bridge.services.bulk_redelivery import Order
-from bridge.storage.index import CursorCipher
+from bridge.storage.index import CursorCipher, EntryFilter
 
 _FINAL_STATUSES = tuple(FinalStatus)
 
@@ -153,27 +154,39 @@ class PingBody(RequestModel):
 
 
 class RedeliverBody(RequestModel):
-    """The dead registrations to deliver again."""
+    """The dead and pending registrations to deliver now. Without any field: all of both states."""
 
     model_config = ConfigDict(
-        strict=True, json_schema_extra={"examples": [{"state": "dead", "since": "2026-11-23T12:00:00Z"}]}
+        strict=True,
+        json_schema_extra={"examples": [{"states": ["dead"], "since": "2026-11-23T12:00:00Z"}, {"dryRun": True}]},
     )
 
-    state: Literal["dead"]
-    since: Annotated[Instant, Field(description="Those that died at this time or later.")]
+    states: Annotated[
+        Annotated[list[Literal["pending", "dead"]], Field(min_length=1)] | None,
+        Field(description="Only those in these states. Default: both."),
+    ] = None
     host: Annotated[
         Host | None,
-        Field(
-            description="Only those whose callbacks go to this host, read like that of a callback URL; perhaps a port."
-        ),
+        Field(description="Only those whose callbacks go to this host; without a port, to any port of the host."),
     ] = None
-    limit: Annotated[int, Field(ge=1, le=MAX_REDELIVERIES, description="The most redeliveries, newest first.")] = (
-        DEFAULT_REDELIVERIES
-    )
+    since: Annotated[
+        Instant | None, Field(description="Only those that entered their state at this time or later.")
+    ] = None
+    until: Annotated[Instant | None, Field(description="Only those that entered their state before this time.")] = None
+    outcome: Annotated[
+        Outcome | None,
+        Field(description="Only those whose `lastAttempt` has this status, class of statuses or kind of failure."),
+    ] = None
+    group: Annotated[Group | None, Field(description="Only those of this group.")] = None
+    limit: Annotated[
+        int | None,
+        Field(ge=1, le=MAX_REDELIVERIES, description=f"The most, newest first. Default: {DEFAULT_REDELIVERIES}."),
+    ] = None
     cursor: Annotated[
         CursorText | None,
         Field(description="The `cursor` of an earlier answer."),
     ] = None
+    dryRun: Annotated[bool | None, Field(description="Whether to count the registrations only, and start none.")] = None
 
 
 def read_ping(request: func.HttpRequest, context: ValidationContext) -> tuple[str, Format]:
@@ -185,16 +198,19 @@ def read_ping(request: func.HttpRequest, context: ValidationContext) -> tuple[st
     return read.callbackUrl, Format(read.format or Format.STANDARD)
 
 
-def redelivery_filter(host: str | None) -> str:
-    """Return the binding of a bulk redelivery's cursors, in addition to the owner."""
-    return f"redeliver {host or ''}"
+def redelivery_filter(states: Sequence[State], where: EntryFilter) -> str:
+    """Return the binding of a bulk redelivery's cursors, in addition to the owner. Times may move between calls."""
+    return f"redeliver {' '.join(states)} {where.host or ''} {where.outcome or ''} {where.group or ''}"
 
 
-def read_order(request: func.HttpRequest, cursors: CursorCipher, *, owner: str | None) -> Order:
-    """Parse a bulk redelivery, of one owner or, with None, of all.
+def read_order(request: func.HttpRequest, cursors: CursorCipher, *, owner: str | None) -> tuple[Order, bool]:
+    """Parse a bulk redelivery, of one owner or, with None, of all. Returns whether it is a dry run, too.
 
     Raises Problem with 400, 413 or 415.
     """
     read = RedeliverBody.read(read_object(request))
-    cursor = read_cursor(read.cursor, cursors, owner=owner, query=redelivery_filter(read.host))
-    return Order(owner=owner, since=read.since, host=read.host, limit=read.limit, cursor=cursor)
+    states = [state for state in (State.PENDING, State.DEAD) if read.states is None or state.value in read.states]
+    where = EntryFilter(host=read.host, since=read.since, until=read.until, outcome=read.outcome, group=read.group)
+    cursor = read_cursor(read.cursor, cursors, owner=owner, query=redelivery_filter(states, where))
+    limit = DEFAULT_REDELIVERIES if read.limit is None else read.limit
+    return Order(owner=owner, states=states, where=where, limit=limit, cursor=cursor), bool(read.dryRun)

@@ -322,6 +322,24 @@ class RedeliveryResponse(Response):
     cursor: str | None = Field(description="Where the next call continues; null at the end.")
 
 
+class PreviewedGroup(Response):
+    """Registrations with the same host and outcome."""
+
+    host: str = Field(description="The host of the callbacks, with its port unless that is the scheme's own.")
+    outcome: str | None = Field(
+        description="The status or the kind of failure of their last attempt; null before an attempt."
+    )
+    count: _Count
+
+
+class RedeliveryPreview(Response):
+    """The result of a dry run of a bulk redelivery."""
+
+    total: _Count = Field(description="How many would be delivered by the same call without `dryRun`.")
+    by_host: list[PreviewedGroup] = Field(description="The same, by host and outcome; the largest first.")
+    more: bool = Field(description="Whether there may be more: the call reads a bounded part.")
+
+
 class SigningSecret(Response):
     """The secret with which callbacks to an origin are verified."""
 

@@ -180,7 +180,10 @@ ROUTES: tuple[Route[Handler], ...] = (
         Handlers.redeliver_many,
         Tag.REGISTRATIONS,
         body=RedeliverBody,
-        responses={HTTPStatus.ACCEPTED: Success("These are on their way.", responses.RedeliveryResponse)},
+        responses={
+            HTTPStatus.ACCEPTED: Success("These are on their way.", responses.RedeliveryResponse),
+            HTTPStatus.OK: Success("A dry run: these would be.", responses.RedeliveryPreview),
+        },
         reads_many_rows=True,
     ),
     Route(

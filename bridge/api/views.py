@@ -1,6 +1,7 @@
 """Converts records and results of the use cases to the models of responses."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -8,7 +9,7 @@ from bridge import __version__
 from bridge.api import responses
 from bridge.diagnostics import QUEUE, of_poll
 from bridge.domain.attempt import AttemptRecord
-from bridge.domain.callback_url import without_query
+from bridge.domain.callback_url import host_and_port, without_query
 from bridge.domain.delivery import headers_of, unsigned_headers_of
 from bridge.domain.keyring import Keyring, PublicKey
 from bridge.domain.operation import Operation
@@ -19,7 +20,7 @@ from bridge.domain.registration import Registration
 from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.domain.text import clipped
 from bridge.domain.upstream import Source
-from bridge.services.bulk_redelivery import Started
+from bridge.services.bulk_redelivery import Preview, Started
 from bridge.services.dispatch import QueueProblem
 from bridge.services.ping import Pinged
 from bridge.services.queries import COUNTED, RegistrationView, Status
@@ -203,6 +204,25 @@ def started(redelivery: Started, cursor: str | None) -> responses.RedeliveryResp
     """Return the result of a bulk redelivery, with the encrypted cursor of the next call."""
     ids = [ref.public_id for ref in redelivery.refs]
     return responses.RedeliveryResponse(started=len(ids), registrations=ids, more=cursor is not None, cursor=cursor)
+
+
+def preview(found: Preview) -> responses.RedeliveryPreview:
+    """Count the registrations that a bulk redelivery would start, by host and outcome."""
+    counts = Counter((host_and_port(entry.callback_url), _outcome(entry)) for entry in found.entries)
+    largest_first = sorted(counts.items(), key=lambda each: (-each[1], each[0][0], each[0][1] or ""))
+    return responses.RedeliveryPreview(
+        total=len(found.entries),
+        by_host=[
+            responses.PreviewedGroup(host=host, outcome=outcome, count=count)
+            for (host, outcome), count in largest_first
+        ],
+        more=found.has_more,
+    )
+
+
+def _outcome(entry: IndexEntry) -> str | None:
+    last = entry.last_recorded
+    return None if last is None else last.error if last.status is None else str(last.status)
 
 
 def public_keys(keys: Sequence[PublicKey]) -> responses.PublicKeys:

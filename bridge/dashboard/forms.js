@@ -135,7 +135,7 @@ function redeliverMany({ host: name = "" }) {
     field("Failed in", select("age", AGES, 86400)),
     field("At most", input("limit", { type: "number", min: 1, max: 500, value: 100 })),
   ], "Redeliver", async (data) => {
-    const order = { state: "dead", since: agoOf(Number(data.get("age"))), host: given(data, "host"), limit: Number(data.get("limit")) };
+    const order = { states: ["dead"], since: agoOf(Number(data.get("age"))), host: given(data, "host"), limit: Number(data.get("limit")) };
     let answer = await call("POST", "redeliver", order);
     while (answer.cursor && answer.started < order.limit) { // a call reads a bounded part of the list
       const further = await call("POST", "redeliver", { ...order, limit: order.limit - answer.started, cursor: answer.cursor });

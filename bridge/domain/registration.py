@@ -13,6 +13,7 @@ from bridge.domain.outcome import LastAttempt
 from bridge.domain.retry import DeadReason
 from bridge.domain.sliding_window import check_times, take
 from bridge.domain.text import same_json
+from bridge.domain.time import from_millis
 
 
 class State(StrEnum):
@@ -261,6 +262,10 @@ class Registration:
         """Begin another run of the same message. A claim of an earlier run becomes void."""
         again = replace(self.moved(Transition.REDELIVER, now), delivered_at=None, reason=None, released=False)
         return _run_begun(again, now, due)
+
+    def has_run_since(self, then: datetime) -> bool:
+        """Return whether a client has started a run or a retry at `then` or later."""
+        return bool(self.runs) and from_millis(self.runs[-1]) >= then
 
     def wait_for_run(self, now: datetime) -> timedelta | None:
         """Return how long a client must wait before another run or retry, or None if one is allowed now."""

@@ -1,13 +1,13 @@
-"""Redelivers dead registrations after an outage of a receiver, found by the state index.
+"""Redelivers dead registrations and retries pending ones after an outage of a receiver, found by the state index.
 
-The redeliveries of one host are spread over a minute, so that a recovered receiver is not flooded.
+The starts at one host are spread over a minute, so that a recovered receiver is not flooded.
 
-Each redelivery is a separate transaction after which the registration is no longer `dead`. After a crash the same call
-redelivers the rest, and nothing twice.
+Each start is a separate transaction. A dead registration is `pending` afterwards, and a pending one has its next
+attempt within the minute. After a crash the same call starts the rest, and nothing twice.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +15,7 @@ from functools import partial
 from itertools import islice
 
 from bridge.domain.callback_url import host_and_port
+from bridge.domain.delivery import is_last_lost
 from bridge.domain.errors import BridgeError, UnreadableRow
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.registration import Registration, State
@@ -22,17 +23,17 @@ from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.pool import map_in_order
 from bridge.services.queries import Queries
-from bridge.storage.index import Cursor, EntryFilter, IndexEntry
+from bridge.storage.index import NO_CONDITIONS, Cursor, EntryFilter, IndexEntry
 from bridge.storage.records import Stored
 from bridge.storage.repository import Commit, Repository, unchanged
-from bridge.storage.writes import register
+from bridge.storage.writes import deliver, register
 
-#: The time over which the redeliveries of one host begin.
+#: The time over which the starts at one host are spread.
 SPREAD = timedelta(minutes=1)
 
 
 def spread(hosts: Sequence[str]) -> list[timedelta]:
-    """Return the wait of each delivery, by its host: evenly spread, in the given order, the first at once."""
+    """Return the wait of each start, by its host: evenly spread, in the given order, the first at once."""
     total, seen, waits = Counter(hosts), Counter[str](), list[timedelta]()
     for host in hosts:
         waits.append(SPREAD * (seen[host] / total[host]))
@@ -40,45 +41,63 @@ def spread(hosts: Sequence[str]) -> list[timedelta]:
     return waits
 
 
-#: The entries of a page of all owners, and the most pages per call. The pages of one owner are bounded elsewhere.
-_PAGE, _PAGES = 100, 8
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """The registrations to redeliver."""
+    """The registrations to start."""
 
     #: The owner, or None for all owners.
     owner: str | None
-    #: The earliest time of death.
-    since: datetime
-    #: The host of the callbacks, as a name or with its port. None for every host.
-    host: str | None
-    #: The most redeliveries, the last deaths first.
+    #: Of `pending` and `dead`.
+    states: Sequence[State]
+    where: EntryFilter = NO_CONDITIONS
+    #: The most registrations, the last changes of state first.
     limit: int
     #: Where an earlier call stopped, or None to begin with the newest.
     cursor: Cursor | None = None
-
-    def includes(self, entry: IndexEntry) -> bool:
-        """Return whether a dead registration matches."""
-        return self.owner in (None, entry.owner) and EntryFilter(host=self.host).matches(entry)
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
     """The result of a redelivery."""
 
+    #: The registrations of which an attempt begins within the minute.
     refs: Sequence[RegistrationRef]
     #: Where the next call continues, or None if all matching registrations have been read.
     cursor: Cursor | None
 
 
-@dataclass(slots=True)
-class _Walk:
-    """A walk through a bounded part of the index."""
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The registrations that the same order would start now."""
 
-    #: Where the bound ended the walk, if it did.
-    stopped_at: Cursor | None = None
+    entries: Sequence[IndexEntry]
+    #: Whether the bounded read ended before the end.
+    has_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The matching registrations of one call."""
+
+    #: At most one more than the limit.
+    entries: Sequence[IndexEntry]
+    #: Where the bound ended the read, if it did.
+    stopped_at: Cursor | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Start:
+    """The start of one registration."""
+
+    ref: RegistrationRef
+    #: The state in which the index has it.
+    state: State
+    #: The time of the order.
+    now: datetime
+    #: The latest time of the next attempt.
+    at: datetime
+    #: Whether the attempt passes an open circuit: the first one of its host.
+    is_first: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,69 +111,85 @@ class Redeliver:
     executor: Executor
 
     def redeliver(self, order: Order) -> Started:
-        """Begin another run of each matching dead registration. Those of one host are spread over a minute.
+        """Start each matching registration: another run of a dead one, the next attempt of a pending one.
 
-        A call reads a bounded part of the index, so it can begin few runs and still return a cursor. Raises
-        StorageUnavailable and Contended. The runs begun before that stay, and the same call again begins the rest.
+        A call reads a bounded part of the index, so it can start few and still return a cursor. Raises
+        StorageUnavailable and Contended. The starts before that stay, and the same call again makes the rest.
         """
-        walk, refs, last = _Walk(), list[RegistrationRef](), order.cursor
-        found = self._found(order, walk)
-        while len(refs) < order.limit and (chosen := list(islice(found, order.limit - len(refs)))):
-            refs += self._begin_all(chosen)
+        refs, last, found = list[RegistrationRef](), order.cursor, self._find(order)
+        left = iter(found.entries)
+        while len(refs) < order.limit and (chosen := list(islice(left, order.limit - len(refs)))):
+            refs += self._start_all(chosen)
             last = Cursor.of_key(chosen[-1].key)
-        return Started(refs, walk.stopped_at if next(found, None) is None else last)
+        return Started(refs, found.stopped_at if next(left, None) is None else last)
 
-    def _begin_all(self, chosen: Sequence[IndexEntry]) -> Sequence[RegistrationRef]:
-        """Begin all runs, even if some fail, and return the registrations of those that were begun."""
-        refs = [entry.ref for entry in chosen]
-        waits = spread([host_and_port(entry.callback_url) for entry in chosen])
-        begin = partial(self._begin, self.clock())
-        results = map_in_order(self.executor, begin, zip(refs, waits, strict=True))
+    def preview(self, order: Order) -> Preview:
+        """Return what `redeliver` would start, by the same read. Nothing changes. Raises StorageUnavailable."""
+        found = self._find(order)
+        entries = found.entries[: order.limit]
+        return Preview(entries, has_more=len(found.entries) > len(entries) or found.stopped_at is not None)
+
+    def _find(self, order: Order) -> _Found:
+        """Read the matching registrations, newest first, within the bounds of a list: at most 32 queries."""
+        page = self.queries.page(
+            order.states, limit=order.limit + 1, cursor=order.cursor, owner=order.owner, where=order.where
+        )
+        return _Found(page.entries, page.cursor)
+
+    def _start_all(self, chosen: Sequence[IndexEntry]) -> Sequence[RegistrationRef]:
+        """Make all starts, even if some fail, and return the registrations of those that succeeded."""
+        now, waits = self.clock(), spread([host_and_port(entry.callback_url) for entry in chosen])
+        starts = [
+            _Start(ref=entry.ref, state=entry.state, now=now, at=now + wait, is_first=not wait)
+            for entry, wait in zip(chosen, waits, strict=True)
+        ]
+        results = map_in_order(self.executor, self._start, starts)
         for result in results:
             if isinstance(result, BridgeError):
                 raise result
-        return [ref for ref, result in zip(refs, results, strict=True) if result is True]
+        return [start.ref for start, result in zip(starts, results, strict=True) if result is True]
 
-    def _found(self, order: Order, walk: _Walk) -> Iterator[IndexEntry]:
-        """Iterate over matching dead registrations, newest first, within the bounds of the order and of one call."""
-        cursor, size, pages = order.cursor, _PAGE, _PAGES
-        if order.owner is not None:
-            size, pages = order.limit + 1, 1
-        for _ in range(pages):
-            page = self.queries.page([State.DEAD], limit=size, cursor=cursor, owner=order.owner)
-            for entry in page.entries:
-                if entry.since < order.since:
-                    return
-                if order.includes(entry):
-                    yield entry
-            cursor = page.cursor
-            if cursor is None or cursor.since < order.since:
-                return
-        walk.stopped_at = cursor
-
-    def _begin(self, now: datetime, one: tuple[RegistrationRef, timedelta]) -> bool | BridgeError:
-        """Begin one run after its wait, and log the run. Returns whether a run has begun, or the error."""
-        ref, wait = one
+    def _start(self, start: _Start) -> bool | BridgeError:
+        """Make one start, and log it. Returns whether an attempt begins within the minute, or the error."""
         try:
-            return self.repository.transact(
-                partial(self.repository.registration, ref), partial(_rerun, now, now + wait)
-            )
+            return self.repository.transact(partial(self.repository.registration, start.ref), partial(_started, start))
         except UnreadableRow as error:
-            log(Event.ROW_UNREADABLE, registration=ref.public_id, why=str(error))
+            log(Event.ROW_UNREADABLE, registration=start.ref.public_id, why=str(error))
             return False
         except BridgeError as error:
             return error
 
 
-def _rerun(now: datetime, at: datetime, before: Stored[Registration] | None, tx: str) -> Commit[bool]:
-    """Begin another run of a dead registration at `at`; False if there is none to begin."""
-    if before is None or before.record.state is not State.DEAD or before.record.released:
+def _started(start: _Start, before: Stored[Registration] | None, tx: str) -> Commit[bool]:
+    """Decide a start. The result is False if there is nothing to start, or if the hour has no run or retry left."""
+    if before is None or before.record.state is not start.state:
         return unchanged(result=False)
-    if before.record.wait_for_run(now) is not None:
+    match before.record.state:
+        case State.DEAD if not before.record.released:
+            step = register.redeliver_later
+        case State.PENDING if _begins_soon(before.record, start):
+            return unchanged(result=True)
+        case State.PENDING:
+            step = deliver.retry_later
+        case _:
+            return unchanged(result=False)
+    if before.record.wait_for_run(start.now) is not None:
         return unchanged(result=False)
+    public_id, was = before.record.ref.public_id, before.record.state.value
 
     def then(_: str) -> bool:
-        log(Event.REDELIVERY, registration=before.record.ref.public_id, was=State.DEAD.value)
+        log(Event.REDELIVERY, registration=public_id, was=was)
         return True
 
-    return Commit((register.redeliver_later(before, now, at, tx=tx),), then)
+    return Commit((step(before, start.now, start.at, tx=tx, is_forced=start.is_first),), then)
+
+
+def _begins_soon(registration: Registration, start: _Start) -> bool:
+    """Return whether a pending registration needs no start: an attempt is in flight, or due by the time of the start.
+
+    The same order, sent again within the minute, moves nothing either.
+    """
+    at = registration.next_attempt_at
+    if at is None or at <= start.at or registration.is_in_flight(start.now) or is_last_lost(registration):
+        return True
+    return at <= start.now + SPREAD and registration.has_run_since(start.now - SPREAD)

@@ -238,7 +238,7 @@ class HostLimiter:
         with self._lock:
             state = self._hosts.get(origin)
             if not state.admits(task, now):
-                return Work(deferred=[(task, self._held_back(task, state, now))])
+                return Work(deferred=[(task, self._wait_for_circuit(task, state, now))])
             waits = task in self._waiting
             if self._fits(task, now):
                 return Work(permit=self._take(self._waiting.take(task) if waits else task, now))
@@ -316,8 +316,10 @@ class HostLimiter:
             self._release_place(permit)
             state = self._hosts.get(origin)
             if state.is_open(now):
-                held_back = [task for task in self._waiting.of(origin) if not state.admits(task, now)]
-                deferred = [(self._waiting.take(task), self._held_back(task, state, now)) for task in held_back]
+                not_admitted = [task for task in self._waiting.of(origin) if not state.admits(task, now)]
+                deferred = [
+                    (self._waiting.take(task), self._wait_for_circuit(task, state, now)) for task in not_admitted
+                ]
             else:
                 excess = self._waiting.count(origin) - self._room(state, now)
                 deferred = [(task, self._busy(task, now)) for task in self._waiting.take_newest(origin, excess)]
@@ -437,7 +439,7 @@ class HostLimiter:
             return WAITING_PER_HOST  # they wait for the outcome of one attempt
         return min(WAITING_PER_HOST, MAX_WAIT // max(state.interval(now), timedelta(milliseconds=1)))
 
-    def _held_back(self, task: DeliveryTask, state: HostState, now: datetime) -> Deferred:
+    def _wait_for_circuit(self, task: DeliveryTask, state: HostState, now: datetime) -> Deferred:
         """Defer a task that the open circuit does not admit. Forced attempts follow one after the other.
 
         The failed probe counts for no forced attempt, since a client wants to see whether the host answers now.

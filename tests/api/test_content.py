@@ -15,16 +15,16 @@ from tests.support.harness import Harness
 from tests.support.http import BASE, Client, route_of
 
 JSON = {"Content-Type": "application/json"}
-BODIES: list[tuple[Handler, str, dict[str, str]]] = [
+BODIES: list[tuple[Handler, str, dict[str, object]]] = [
     (Handlers.register, "/registrations", {"operationId": "operation-1", "callbackUrl": "https://hooks.example.com/"}),
-    (Handlers.redeliver_many, "/redeliver", {"state": "dead", "since": "2026-11-23T12:00:00Z"}),
+    (Handlers.redeliver_many, "/redeliver", {"states": ["dead"], "since": "2026-11-23T12:00:00Z"}),
     (Handlers.ping, "/callbacks/ping", {"callbackUrl": "https://hooks.example.com/"}),
 ]
 
 
 @pytest.mark.parametrize(("route", "path", "body"), BODIES)
 def test_body_without_a_length_is_rejected_with_411(
-    bridge: Harness, route: Handler, path: str, body: dict[str, str]
+    bridge: Harness, route: Handler, path: str, body: dict[str, object]
 ) -> None:
     client = Client.of(bridge)
     chunked = {**JSON, "Transfer-Encoding": "Chunked"}
@@ -45,7 +45,7 @@ def test_empty_body_with_a_length_is_no_json(bridge: Harness) -> None:
 @pytest.mark.parametrize("coding", ["gzip", "GZIP", "br", "gzip, identity", "deflate"])
 @pytest.mark.parametrize(("route", "path", "body"), BODIES)
 def test_body_with_a_coding_is_rejected_with_a_reason(
-    bridge: Harness, route: Handler, path: str, body: dict[str, str], coding: str
+    bridge: Harness, route: Handler, path: str, body: dict[str, object], coding: str
 ) -> None:
     sent = gzip.compress(json.dumps(body).encode())
 

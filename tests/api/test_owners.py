@@ -164,7 +164,7 @@ def test_bulk_redelivery_covers_the_registrations_of_the_caller(
     guarded.upstream.tell("operation-1", "Succeeded")
     mine, theirs = register(ann), register(bob)
     end_as_dead(guarded)
-    order = json.dumps({"state": "dead", "since": "2026-11-23T12:00:00Z"}).encode()
+    order = json.dumps({"states": ["dead"], "since": "2026-11-23T12:00:00Z"}).encode()
 
     by_ann = ann.call(Handlers.redeliver_many, "/redeliver", method="POST", body=order, headers=JSON)
     assert by_ann.body == {"started": 1, "registrations": [mine], "more": False, "cursor": None}

@@ -238,7 +238,7 @@ def test_a_canceled_registration_is_not_redelivered_while_another_owner_has_the_
     bridge.sender.posted.clear()
 
     refused = redeliver(ann, guessed)
-    order = json.dumps({"state": "dead", "since": "2026-11-23T12:00:00Z"}).encode()
+    order = json.dumps({"states": ["dead"], "since": "2026-11-23T12:00:00Z"}).encode()
     many = ann.call(Handlers.redeliver_many, "/redeliver", method="POST", body=order, headers=JSON)
 
     assert (refused.status, refused.error["code"], refused.error["target"]) == (409, "OperationTaken", "id")

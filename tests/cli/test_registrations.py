@@ -465,8 +465,8 @@ def test_redeliver_selects_dead_registrations_by_time(fake: FakeBridge) -> None:
         "there are more: run the same command again",
     ]
     assert [call.body for call in fake.calls] == [
-        {"state": "dead", "since": "2026-11-23T10:00:00.000Z", "host": "hooks.example.com", "limit": 100},
-        {"state": "dead", "since": "2026-11-23T08:00:00.000Z", "limit": 5},
+        {"states": ["dead"], "since": "2026-11-23T10:00:00.000Z", "host": "hooks.example.com", "limit": 100},
+        {"states": ["dead"], "since": "2026-11-23T08:00:00.000Z", "limit": 5},
     ]
 
 

@@ -29,5 +29,6 @@ def map_body(context: schemathesis.HookContext, body: Json) -> Json:
 
 @schemathesis.hook
 def map_query(context: schemathesis.HookContext, query: Json) -> Json:
-    """Fill in a query. Only the bridge can provide a cursor."""
-    return {name: value for name, value in _filled(query).items() if name != "cursor"} if query else query
+    """Fill in a query. Only the bridge can provide a cursor, and a purge would end a sequence of calls early."""
+    left_out = ("cursor", "purge")
+    return {name: value for name, value in _filled(query).items() if name not in left_out} if query else query

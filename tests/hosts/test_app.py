@@ -88,7 +88,7 @@ def test_410_ends_as_dead_and_bulk_redelivery_includes_it(bridge_app: Running) -
     created = bridge_app.register("gone", "/gone")
     bridge_app.until(created, "dead")
 
-    ordered = bridge_app.call("POST", "redeliver", json={"state": "dead", "since": "2026-01-01T00:00:00Z"})
+    ordered = bridge_app.call("POST", "redeliver", json={"states": ["dead"], "since": "2026-01-01T00:00:00Z"})
 
     assert ordered.status_code in {200, 202}, ordered.text
     bridge_app.until(created, "delivered")
@@ -158,7 +158,7 @@ def test_other_recorded_answers_do_not_end_the_operation(bridge_app: Running, na
         ("POST", "registrations/nonsense/redeliver", b"", 404),
         ("GET", "operations/unknown-operation", b"", 404),
         ("GET", "operations/%2e%2e", b"", 404),
-        ("POST", "redeliver", b"{}", 400),
+        ("POST", "redeliver", b'{"states": []}', 400),
         ("POST", "callbacks/ping", b"{}", 400),
         ("GET", "signing-secret", b"", 400),
     ],

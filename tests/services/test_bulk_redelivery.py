@@ -1,4 +1,4 @@
-"""Bulk redelivery of dead registrations after an outage of the receiver."""
+"""Bulk redelivery of dead registrations, and retries of pending ones, after an outage of the receiver."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from bridge.api.handlers import Handlers
 from bridge.domain.callback_url import CallbackRefused, CallbackRules, host_and_port, normalise, normalise_host
 from bridge.domain.ids import RegistrationRef
-from bridge.domain.registration import State
+from bridge.domain.outcome import Failure, Unreachable
+from bridge.domain.registration import RUNS_AN_HOUR, State
+from bridge.domain.time import to_millis
 from bridge.log import Event
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.transaction import ANY, Delete, Merge, Transaction
@@ -53,7 +55,7 @@ NO_HOSTS = (
 
 def redeliver(bridge: Harness, **order: object) -> Answer:
     """Order a redelivery, by default of registrations that died since noon."""
-    body = json.dumps({"state": "dead", "since": SINCE, **order}).encode()
+    body = json.dumps({"states": ["dead"], "since": SINCE, **order}).encode()
     return Client.of(bridge).call(Handlers.redeliver_many, "/redeliver", method="POST", body=body, headers=JSON)
 
 
@@ -216,11 +218,19 @@ def test_only_dead_registrations_are_redelivered() -> None:
 @pytest.mark.parametrize(
     ("order", "targets"),
     [
-        ({"state": "delivered"}, ["state"]),
+        ({"state": "dead"}, ["state"]),
+        ({"states": ["delivered"]}, ["states.0"]),
+        ({"states": []}, ["states"]),
+        ({"states": "dead"}, ["states"]),
+        ({"until": "tomorrow"}, ["until"]),
+        ({"outcome": "7 up"}, ["outcome"]),
+        ({"group": "a b"}, ["group"]),
+        ({"dryRun": "true"}, ["dryRun"]),
+        ({"dryRun": 1}, ["dryRun"]),
         ({"since": "yesterday"}, ["since"]),
         ({"since": "2026-11-23T12:00:00"}, ["since"]),
         ({"since": 1_700_000_000}, ["since"]),
-        ({"since": None, "limit": 0, "colour": "blue"}, ["since", "limit", "colour"]),
+        ({"since": "never", "limit": 0, "colour": "blue"}, ["since", "limit", "colour"]),
         ({"limit": 501}, ["limit"]),
         ({"limit": "7"}, ["limit"]),
         *(({"host": host}, ["host"]) for host in NO_HOSTS),
@@ -349,3 +359,199 @@ def test_a_default_port_is_optional() -> None:
 
     assert redeliver(bridge, host="receiver.example.com:443").body["registrations"] == ids
     assert redeliver(bridge, host="https://receiver.example.com").status == 400
+
+
+def fail(
+    bridge: Harness, count: int, host: str = "receiver.example.com", answer: int = 500, **more: object
+) -> list[str]:
+    """Make registrations pending, whose second attempt has failed too. Returns their public ids, the last one first."""
+    ids = []
+    for number in range(count):
+        operation_id, url = f"pending-{host.partition('.')[0]}-{number:03d}", f"https://{host}/{number}"
+        bridge.upstream.tell(operation_id, "Succeeded")
+        bridge.sender.tell(url, answer)
+        created = Client.of(bridge).register({"operationId": operation_id, "callbackUrl": url, **more})
+        bridge.sweep()
+        bridge.deliver_all()
+        bridge.clock.advance(10)
+        bridge.sweep()
+        bridge.deliver_all()
+        ids.append(str(created.body["id"]))
+    bridge.clock.advance(1)
+    return ids[::-1]
+
+
+def next_attempt(bridge: Harness, public_id: str) -> timedelta:
+    """Return the wait until the next attempt of a pending registration."""
+    ref = RegistrationRef.parse(public_id)
+    assert ref is not None
+    at = bridge.registration(ref).next_attempt_at
+    assert at is not None
+    return at - bridge.clock()
+
+
+def test_pending_registrations_make_their_next_attempt_spread_over_a_minute() -> None:
+    """They stay in their run, and the schedule goes on after the attempt."""
+    bridge = harness()
+    ids = fail(bridge, 3)
+
+    answer = redeliver(bridge, states=["pending"], since=None)
+
+    assert (answer.status, answer.body["registrations"]) == (202, ids)
+    assert [next_attempt(bridge, each).total_seconds() for each in ids] == [0, 20, 40]
+    for _ in range(7):
+        bridge.sweep()
+        bridge.deliver_all()
+        bridge.clock.advance(10)
+    refs = [RegistrationRef.parse(each) for each in ids]
+    shown = [bridge.registration(ref) for ref in refs if ref is not None]
+    assert [(each.last_attempt, each.run_start, each.state) for each in shown] == [(3, 1, State.PENDING)] * 3
+
+
+def test_no_pending_attempt_is_later_than_without_the_order() -> None:
+    """The last place of the minute is later than the own time of the registration."""
+    bridge = harness()
+    ids = fail(bridge, 2)
+    bridge.clock.advance(next_attempt(bridge, ids[1]) - timedelta(seconds=10))
+
+    assert redeliver(bridge, states=["pending"]).body["registrations"] == ids
+
+    assert [next_attempt(bridge, each).total_seconds() for each in ids] == [0, 10]
+
+
+def test_the_same_order_within_the_minute_moves_nothing() -> None:
+    """The answer lists the same registrations, which are on their way, and each counts once."""
+    bridge = harness()
+    ids = fail(bridge, 3)
+    redeliver(bridge, states=["pending"])
+    bridge.clock.advance(1)
+    before = bridge.memory.rows()
+
+    again = redeliver(bridge, states=["pending"])
+
+    assert again.body["registrations"] == ids
+    assert bridge.memory.rows() == before
+
+
+def test_without_fields_all_dead_and_pending_registrations_are_ordered() -> None:
+    """Both share the minute of their host."""
+    bridge = harness()
+    dead = end_as_dead(bridge, 1)
+    pending = fail(bridge, 1)
+
+    answer = Client.of(bridge).call(Handlers.redeliver_many, "/redeliver", method="POST", body=b"{}", headers=JSON)
+
+    assert (answer.status, answer.body["registrations"]) == (202, [*pending, *dead])
+    assert {next_attempt(bridge, each).total_seconds() for each in (*dead, *pending)} == {0, 30}
+
+
+def test_the_first_of_each_host_passes_an_open_circuit() -> None:
+    """Its answer closes the circuit for the others. Without an answer they wait for the circuit."""
+    bridge = harness()
+    ids = fail(bridge, 3)
+    refs = {each: RegistrationRef.parse(each) for each in ids}
+
+    redeliver(bridge, states=["pending"])
+
+    assert [ref is not None and bridge.registration(ref).is_forced for ref in refs.values()] == [True, False, False]
+
+
+def test_a_registration_without_a_retry_left_in_the_hour_is_passed_over() -> None:
+    bridge = harness()
+    [public_id] = fail(bridge, 1)
+    ref = RegistrationRef.parse(public_id)
+    assert ref is not None
+    for _ in range(4):
+        bridge.registrations.redeliver(ref)
+        bridge.deliver_all()
+    runs = ",".join(str(to_millis(bridge.clock()) - 1000 * number) for number in range(RUNS_AN_HOUR, 0, -1))
+    bridge.memory.commit(Transaction(partition_of(ref), (Merge(row_key(ref), {"runs": runs}, ANY),)))
+
+    assert redeliver(bridge, states=["pending"]).body["started"] == 0
+
+
+@pytest.mark.parametrize(
+    ("order", "hosts"),
+    [
+        ({}, ["one", "two", "gone"]),
+        ({"states": ["pending"]}, ["one", "two"]),
+        ({"states": ["dead"]}, ["gone"]),
+        ({"host": "one.example.com"}, ["one"]),
+        ({"outcome": "4xx"}, ["two", "gone"]),
+        ({"outcome": "401"}, ["two"]),
+        ({"outcome": "5xx"}, ["one"]),
+        ({"group": "long"}, ["two"]),
+        ({"until": SINCE}, []),
+        ({"since": "2026-11-23T13:00:00Z"}, []),
+        ({"states": ["pending", "dead"], "outcome": "4xx", "group": "long"}, ["two"]),
+    ],
+)
+def test_a_dry_run_counts_the_registrations_that_the_order_starts(order: dict[str, Any], hosts: list[str]) -> None:
+    """It changes nothing. All conditions are combined."""
+    bridge = harness()
+    fail(bridge, 2, "one.example.com", 503)
+    fail(bridge, 1, "two.example.com", 401, group="long")
+    end_as_dead(bridge, 1, "gone.example.com", "gone")
+    groups = {
+        "one": {"host": "one.example.com", "outcome": "503", "count": 2},
+        "two": {"host": "two.example.com", "outcome": "401", "count": 1},
+        "gone": {"host": "gone.example.com", "outcome": "410", "count": 1},
+    }
+    order = {"states": None, "since": None, **order}
+    before = bridge.memory.rows()
+
+    preview = redeliver(bridge, **order, dryRun=True)
+
+    wanted = sorted((groups[each] for each in hosts), key=lambda each: (-int(str(each["count"])), str(each["host"])))
+    assert (preview.status, preview.body["byHost"]) == (200, wanted)
+    assert bridge.memory.rows() == before
+    assert redeliver(bridge, **order).body["started"] == preview.body["total"]
+    assert preview.body["more"] is False
+
+
+def test_a_dry_run_shows_failures_without_an_answer_and_ports() -> None:
+    """A registration without an attempt has no outcome."""
+    bridge = harness(BRIDGE_CALLBACK_ALLOWED_PORTS="*")
+    for number, outcome in enumerate((Unreachable(error=Failure.TIMEOUT), None)):
+        url = f"https://receiver.example.com:8443/{number}"
+        bridge.upstream.tell(f"operation-{number}", "Succeeded")
+        bridge.sender.tell(url, outcome or 200)
+        bridge.register(f"operation-{number}", url)
+        bridge.sweep()
+        if outcome is not None:
+            bridge.deliver_all()
+
+    answer = redeliver(bridge, states=["pending"], dryRun=True)
+
+    host = "receiver.example.com:8443"
+    assert answer.body == {
+        "total": 2,
+        "byHost": [{"host": host, "outcome": None, "count": 1}, {"host": host, "outcome": "timeout", "count": 1}],
+        "more": False,
+    }
+
+
+def test_a_dry_run_reads_once_and_says_whether_there_is_more() -> None:
+    """The limit bounds it, like the order."""
+    bridge = harness()
+    end_as_dead(bridge, 3)
+    bridge.table.taken()
+
+    limited, all_of_them = (redeliver(bridge, limit=limit, dryRun=True).body for limit in (2, 3))
+
+    assert (limited["total"], limited["more"]) == (2, True)
+    assert (all_of_them["total"], all_of_them["more"]) == (3, False)
+    assert bridge.table.taken() == {"range": 16}
+
+
+def test_a_cursor_belongs_to_the_conditions_of_its_order() -> None:
+    """The times may move, since clients compute them from an age."""
+    bridge = harness()
+    ids = end_as_dead(bridge, 3)
+    cursor = redeliver(bridge, limit=1).body["cursor"]
+
+    for other in ({"states": ["pending"]}, {"host": "receiver.example.com"}, {"outcome": "410"}, {"group": "long"}):
+        assert redeliver(bridge, cursor=cursor, **other).targets == ["cursor"]
+    moved = redeliver(bridge, cursor=cursor, since="2026-11-23T11:00:00Z", until="2026-11-24T00:00:00Z")
+
+    assert moved.body["registrations"] == ids[1:]

@@ -108,7 +108,7 @@ def test_a_query_is_in_no_row_message_log_line_or_list(bridge: Harness, caplog: 
         bridge.deliver_all()
         bridge.clock.advance(timedelta(hours=1))
         seen.append(repr(bridge.memory.rows()))
-    order = json.dumps({"state": "dead", "since": "2026-11-23T00:00:00Z"}).encode()
+    order = json.dumps({"states": ["dead"], "since": "2026-11-23T00:00:00Z"}).encode()
     ping = json.dumps({"callbackUrl": HOOK}).encode()
     other = registered(bridge, {**BODY, "operationId": "operation-2"})
 
@@ -418,7 +418,7 @@ def test_an_admin_sees_no_query_of_others(tenant: KeyServer) -> None:
         Client.of(bridge, tenant.token(who, *roles)) for who, roles in ((ANN, ()), (BOB, ()), (ROOT, ("Bridge.Admin",)))
     )
     of_ann, own = str(ann.register(BODY).body["id"]), str(admin.register(BODY).body["id"])
-    order = json.dumps({"state": "dead", "since": "2026-11-23T00:00:00Z"}).encode()
+    order = json.dumps({"states": ["dead"], "since": "2026-11-23T00:00:00Z"}).encode()
     bridge.sender.tell(HOOK, 410)
     bridge.upstream.tell("operation-1", "Succeeded")
     bridge.sweep()

@@ -10,7 +10,9 @@ from azure.core.pipeline import PipelineRequest
 from azure.data.tables import TableClient
 
 from bridge.adapters.azure.table import AzureTable
+from bridge.domain.registration import State
 from bridge.services.bulk_redelivery import Order
+from bridge.storage.index import EntryFilter
 from local.azurite import Azurite
 from tests.support.harness import NOON, Harness, harness
 from tests.support.witness import Witness
@@ -115,7 +117,7 @@ def test_steps_write_the_documented_number_of_rows() -> None:
     one, two = (bridge.request(url=f"https://{name}.example.com/") for name in ("one", "two"))
     bridge.sender.tell(one.callback_url, 500, 200)
     bridge.sender.tell(two.callback_url, 410)
-    order = Order(owner="shared", since=NOON, host=None, limit=1)
+    order = Order(owner="shared", states=[State.DEAD], where=EntryFilter(since=NOON), limit=1)
 
     def end() -> None:
         bridge.upstream.tell("operation-1", "Succeeded")
@@ -131,12 +133,15 @@ def test_steps_write_the_documented_number_of_rows() -> None:
         "reserve + poll, terminal + learn": end,
         "claim + record; a retry": bridge.deliver_all,
         "enqueue": bridge.sweep,
+        "retry now": lambda: registrations.redeliver(one.ref),
         "claim + record; a delivery": bridge.deliver_all,
         "redeliver": lambda: registrations.redeliver(one.ref),
         "cancel, pending": lambda: registrations.cancel(one.ref),
         "register, the operation has ended": lambda: registrations.register(two),
         "claim + record; a death": bridge.deliver_all,
         "redeliver, one of many": lambda: bridge.bulk_redelivery.redeliver(order),
+        "cancel, pending; another one": lambda: registrations.cancel(two.ref),
+        "purge, one registration": lambda: registrations.purge(two.ref),
     }
     bridge.sweep()  # writes the heartbeat
     witness.taken()

@@ -48,7 +48,7 @@ def open_circuit(bridge: Harness) -> None:
     bridge.sender.posted.clear()
 
 
-def held_back(bridge: Harness) -> RegistrationRef:
+def deferred_by_circuit(bridge: Harness) -> RegistrationRef:
     """Bring a registration behind an open circuit, which has deferred its first attempt."""
     open_circuit(bridge)
     bridge.clock.advance(1)
@@ -99,7 +99,7 @@ def test_the_next_attempt_of_the_same_run_is_made_now(bridge: Harness, caplog: p
 
 def test_an_open_circuit_does_not_stop_the_ordered_attempt(bridge: Harness) -> None:
     """The answer closes the circuit, so that a delivery without an order passes at once, too."""
-    ref = held_back(bridge)
+    ref = deferred_by_circuit(bridge)
 
     assert retry(bridge, ref).status == HTTPStatus.ACCEPTED
     assert bridge.registration(ref).deferred_by is None
@@ -115,7 +115,7 @@ def test_an_open_circuit_does_not_stop_the_ordered_attempt(bridge: Harness) -> N
 
 def test_an_ordered_attempt_without_an_answer_counts_and_does_not_lengthen_an_open_circuit(bridge: Harness) -> None:
     """The run goes on by its schedule, and other deliveries are deferred to the same end of the circuit as before."""
-    ref = held_back(bridge)
+    ref = deferred_by_circuit(bridge)
     until = bridge.registration(ref).next_attempt_at
     bridge.sender.tell(HOOK, SILENT)
 
@@ -132,7 +132,7 @@ def test_an_ordered_attempt_without_an_answer_counts_and_does_not_lengthen_an_op
 @pytest.mark.parametrize("lost", ["message", "message and due row"])
 def test_an_order_survives_the_loss_of_its_message(bridge: Harness, lost: str) -> None:
     """The due row repeats the message, and a due row that is put back has the order as well."""
-    ref = held_back(bridge)
+    ref = deferred_by_circuit(bridge)
     retry(bridge, ref)
     bridge.queue.take()
     if lost == "message and due row":
@@ -289,7 +289,7 @@ def test_a_message_from_before_the_order_does_not_put_the_attempt_back(bridge: H
 
 def test_an_order_ends_with_a_cancellation(bridge: Harness) -> None:
     """The first attempt of a later run waits for the circuit like every other."""
-    ref = held_back(bridge)
+    ref = deferred_by_circuit(bridge)
     retry(bridge, ref)
     bridge.queue.take()
 
@@ -326,7 +326,7 @@ def test_an_order_with_a_lost_reply_sends_its_message() -> None:
 
 def test_an_order_with_a_failed_send_is_due_again_soon(bridge: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The due row moves to a short wait and keeps the order."""
-    ref = held_back(bridge)
+    ref = deferred_by_circuit(bridge)
 
     with monkeypatch.context() as patched:
         patched.setattr(bridge.queue, "send", _unavailable)

@@ -71,8 +71,10 @@ def first_half(ok: str, canceled: str, callback: str) -> Iterator[Call]:
     yield get("list_registrations", "registrations?state=waiting&operationId=worker-ok")
     yield get("list_registrations", "registrations?limit=0&cursor=nonsense", status=400)
     yield post("callbacks/ping", {"callbackUrl": "nonsense"}, status=400, function="ping")
-    yield post("redeliver", {"state": "dead", "since": "2026-01-01T00:00:00Z"}, status=202, function="redeliver_many")
-    yield post("redeliver", {"state": "alive"}, status=400, function="redeliver_many")
+    yield post(
+        "redeliver", {"states": ["dead"], "since": "2026-01-01T00:00:00Z"}, status=202, function="redeliver_many"
+    )
+    yield post("redeliver", {"states": ["alive"]}, status=400, function="redeliver_many")
     yield get("read_operation", "operations/worker-ok?source=default")
     yield get("read_operation", "operations/worker-ok?source=other", status=400)
     yield get("read_operation", "operations/unknown", status=404)

@@ -228,7 +228,7 @@ def test_every_log_line_has_its_invocation(
         [message] = queue.receive_messages()
         body = read_body(message.content, "base64").decode()
         worker.take("deliver", body, trigger_metadata(message, body))
-    order = json.dumps({"state": "dead", "since": "2026-01-01T00:00:00Z"}).encode()
+    order = json.dumps({"states": ["dead"], "since": "2026-01-01T00:00:00Z"}).encode()
     worker.request("POST", "http://127.0.0.1/api/redeliver", JSON, order)
     while "source.denied" not in {line["event"] for _, line in worker.lines()}:
         worker.tick("sweep")

@@ -229,7 +229,7 @@ def redeliver(
     if dead:
         if since is None:
             raise UsageError("--dead needs --since: 2h, or 2026-11-23T15:04:05Z")
-        order = {"state": "dead", "since": reading.since(since, found.clock()), "host": host, "limit": limit}
+        order = {"states": ["dead"], "since": reading.since(since, found.clock()), "host": host, "limit": limit}
         started = _redeliver_dead(api, order)
     else:
         started = _redeliver_each(api, [reading.registration_id(each) for each in ids or ()])

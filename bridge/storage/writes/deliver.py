@@ -84,6 +84,17 @@ def retry_now(before: Stored[Registration], now: datetime, *, tx: str) -> tuple[
     )
 
 
+def retry_later(
+    before: Stored[Registration], now: datetime, at: datetime, *, tx: str, is_forced: bool = False
+) -> Transaction:
+    """Make the next attempt of the run due at `at`, for a client: 4 rows. A sweep sends its message when due.
+
+    The attempt passes an open circuit if `is_forced`.
+    """
+    after = before.record.retried(at, now, due=_due(before.record, at), is_forced=is_forced)
+    return Transaction(partition_of(after.ref), _moved(before, after, tx), stamp=row_key(after.ref), tx=tx)
+
+
 def resend_soon(before: Stored[Registration], task: DeliveryTask, now: datetime, *, tx: str) -> Transaction | None:
     """Move the due row of an unsent task to a short wait: 3 rows, under the registration's ETag.
 

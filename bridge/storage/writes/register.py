@@ -156,12 +156,17 @@ def redeliver(
     return Transaction(partition_of(after.ref), writes, stamp=row_key(after.ref), tx=tx), task
 
 
-def redeliver_later(before: Stored[Registration], now: datetime, at: datetime, *, tx: str) -> Transaction:
-    """Begin another run of the same message at a later time: 4 rows. A sweep sends its message when due."""
+def redeliver_later(
+    before: Stored[Registration], now: datetime, at: datetime, *, tx: str, is_forced: bool = False
+) -> Transaction:
+    """Begin another run of the same message at a later time: 4 rows. A sweep sends its message when due.
+
+    The first attempt passes an open circuit if `is_forced`.
+    """
     key = due_key(at, DueKind.DELIVER, due_reference(before.record.ref))
-    task = DeliveryTask.next_of(before.record)
-    after = replace(before.record.rerun(now, due=key), next_attempt_at=at)
-    writes = (*put(before, after, tx), Insert(key, for_insert(task)))
+    begun = before.record.rerun(now, due=key)
+    after = replace(begun, next_attempt_at=at, forced_attempt=begun.last_attempt + 1 if is_forced else 0)
+    writes = (*put(before, after, tx), Insert(key, for_insert(DeliveryTask.next_of(after))))
     return Transaction(partition_of(after.ref), writes, stamp=row_key(after.ref), tx=tx)
 
 
