@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "watch": registrations.watch,
     "redeliver": registrations.redeliver,
     "cancel": registrations.cancel,
+    "erase": registrations.erase,
     "listen": listening.listen,
     "ping": callbacks.ping,
     "verify": callbacks.verify,

@@ -52,8 +52,13 @@ EXAMPLES: Mapping[str, Sequence[str]] = {
         "list --operation-id my-video --json",
     ),
     "watch": ("watch ID --timeout 30m",),
-    "redeliver": ("redeliver ID", "redeliver --dead --since 2h --host hooks.example.com"),
+    "redeliver": (
+        "redeliver ID",
+        "redeliver --pending --dead --host hooks.example.com --dry-run",
+        "redeliver --pending --dead --host hooks.example.com --since 2h",
+    ),
     "cancel": ("cancel ID",),
+    "erase": ("erase ID",),
     "listen": (
         "listen --forward http://127.0.0.1:7072/callback",
         "listen --forward http://127.0.0.1:7072/callback --since 10m",

@@ -64,6 +64,46 @@ def test_the_failing_ones_are_found_by_host_outcome_state_and_message(bridge: Ha
     assert "\tHTTP 503, 1 of 10\t" in run(bridge, url, "list", "--outcome", "5xx").out
 
 
+def test_a_pending_one_gets_its_next_attempt_now(bridge: Harness, url: str) -> None:
+    name = ended(bridge, "operation-1", URL)
+    bridge.sender.tell(URL, 204)
+
+    said = run(bridge, url, "redeliver", name)
+    bridge.deliver_all()
+
+    assert said.out == f"{name}  the next attempt is made now\n"
+    assert "HTTP 204" in run(bridge, url, "show", "operation-1").out
+
+
+def test_nothing_changes_during_an_attempt(bridge: Harness, url: str) -> None:
+    heard: list[str] = []
+    bridge.sender.during = lambda: heard.append(run(bridge, url, "redeliver", bridge_name[0]).out)
+    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge_name = [each.public_id for each in bridge.register("operation-1", URL)]
+
+    bridge.sweep()
+    bridge.deliver_all()
+
+    assert heard == [f"{bridge_name[0]}  an attempt is in flight, so nothing has changed\n"]
+
+
+def test_many_are_counted_first_and_then_tried_again(bridge: Harness, url: str) -> None:
+    for number in range(3):
+        ended(bridge, f"operation-{number}", URL)
+    ended(bridge, "operation-4", OTHER)
+    options = ("redeliver", "--pending", "--dead", "--host", "hooks.example.com")
+
+    preview = run(bridge, url, *options, "--dry-run")
+    nothing = bridge.queue.take()
+    started = run(bridge, url, *options, "--json")
+    everything = run(bridge, url, "redeliver", "--pending", "--dry-run", "--json")
+
+    assert preview.out == "hooks.example.com\t503\t3\n"
+    assert nothing == []
+    assert (started.json["started"], started.json["more"]) == (3, False)
+    assert everything.json["total"] == 4
+
+
 def test_the_message_is_the_one_that_was_sent(bridge: Harness, url: str) -> None:
     name = ended(bridge, "operation-1", URL)
 
@@ -71,6 +111,19 @@ def test_the_message_is_the_one_that_was_sent(bridge: Harness, url: str) -> None
 
     [sent] = bridge.sender.posted
     assert said.out.encode() == sent.body
+
+
+def test_an_ended_registration_can_be_erased_and_a_pending_one_cannot(bridge: Harness, url: str) -> None:
+    name = ended(bridge, "operation-1", URL)
+
+    early = run(bridge, url, "erase", name)
+    run(bridge, url, "cancel", name)
+    erased = run(bridge, url, "erase", name)
+    shown = run(bridge, url, "show", name)
+
+    assert (early.exit, early.err.partition(":")[0]) == (3, "NotEnded")
+    assert (erased.exit, erased.out) == (0, f"{name}  removed\n")
+    assert (shown.exit, shown.err.partition(":")[0]) == (3, "NotFound")
 
 
 def test_a_local_receiver_gets_a_copy_that_it_can_verify_while_the_callback_goes_its_way(

@@ -211,7 +211,7 @@ def test_a_bug_of_the_command_line_is_reported_as_one(
 def test_a_field_that_a_later_answer_lacks_means_another_version(fake: FakeBridge) -> None:
     """`redeliver` with a time combines several answers."""
     first = {"started": 1, "registrations": ["a"], "more": True, "cursor": "c"}
-    fake.tell("POST redeliver", (200, first), (200, {"started": 1, "registrations": ["b"]}))
+    fake.tell("POST redeliver", (202, first), (202, {"started": 1, "registrations": ["b"], "cursor": None}))
 
     said = type_in("redeliver", "--dead", "--since", "2h", environment=fake.environment)
 

@@ -184,7 +184,7 @@ def test_a_missing_command_is_reported(fake: FakeBridge) -> None:
 @pytest.mark.parametrize("name", ["../status", "default~x", "a b", "default~operation-1~0123456789abcdeg"])
 def test_an_invalid_id_never_becomes_a_path(fake: FakeBridge, name: str) -> None:
     """Applies to every command."""
-    for command in ("show", "message", "watch", "cancel", "redeliver"):
+    for command in ("show", "message", "watch", "cancel", "erase", "redeliver"):
         said = type_in(command, name, environment=fake.environment)
 
         assert (said.exit, fake.calls) == (2, [])
@@ -450,58 +450,15 @@ def test_cancel_accepts_several_ids(fake: FakeBridge) -> None:
     ]
 
 
-def test_redeliver_selects_dead_registrations_by_time(fake: FakeBridge) -> None:
-    """`--since` accepts a time or a duration."""
-    fake.tell("POST redeliver", (202, {"started": 1, "registrations": [ID], "more": True, "cursor": None}))
+def test_erase_removes_registrations_for_good(fake: FakeBridge) -> None:
+    fake.tell(f"DELETE registrations/{ID}", (204, ""))
+    fake.tell(f"DELETE registrations/{OTHER}", (409, problem("NotEnded", "It has not ended; cancel it first.")))
 
-    said = type_in(
-        "redeliver", "--dead", "--since", "2h", "--host", "hooks.example.com",
-        environment=fake.environment, clock=lambda: NOON,
-    )  # fmt: skip
-    type_in("redeliver", "--dead", "--since", "2026-11-23T09:00:00+01:00", "--limit", "5", environment=fake.environment)
+    said = type_in("erase", ID, OTHER, environment=fake.environment)
 
-    assert said.out.splitlines() == [
-        f"{ID}  a new run of attempts has begun",
-        "there are more: run the same command again",
-    ]
-    assert [call.body for call in fake.calls] == [
-        {"states": ["dead"], "since": "2026-11-23T10:00:00.000Z", "host": "hooks.example.com", "limit": 100},
-        {"states": ["dead"], "since": "2026-11-23T08:00:00.000Z", "limit": 5},
-    ]
-
-
-@pytest.mark.parametrize("arguments", [(), (ID, "--dead"), ("--dead",), ("--dead", "--since", "yesterday")])
-def test_redeliver_requires_ids_or_a_time(fake: FakeBridge, arguments: tuple[str, ...]) -> None:
-    """Either ids or a time is required."""
-    said = type_in("redeliver", *arguments, environment=fake.environment)
-
-    assert (said.exit, fake.calls) == (2, [])
-
-
-def test_redeliver_of_a_pending_registration_reports_no_change(fake: FakeBridge) -> None:
-    pending = registration(state="pending", nextAttemptAt="2026-11-23T12:30:00.000Z")
-    fake.tell(f"GET registrations/{ID}", (200, pending))
-    fake.tell(f"POST registrations/{ID}/redeliver", (202, pending))
-    fake.tell(f"GET registrations/{OTHER}", (200, registration(OTHER, state="dead")))
-    fake.tell(f"POST registrations/{OTHER}/redeliver", (202, registration(OTHER, state="pending")))
-
-    said = type_in("redeliver", ID, OTHER, environment=fake.environment)
-
-    assert said.exit == 0
-    assert said.out.splitlines() == [
-        f"{OTHER}  a new run of attempts has begun",
-        f"{ID}  was already pending, so nothing has changed; the next attempt is at 2026-11-23T12:30:00.000Z",
-    ]
-
-
-def test_redeliver_of_a_registration_without_a_message_is_rejected(fake: FakeBridge) -> None:
-    """The message comes from the bridge."""
-    fake.tell(f"GET registrations/{ID}", (200, registration()))
-    fake.tell(f"POST registrations/{ID}/redeliver", (409, problem("NoMessageYet", "There is no message.")))
-
-    said = type_in("redeliver", ID, environment=fake.environment)
-
-    assert (said.exit, said.err) == (3, "NoMessageYet: There is no message.\n")
+    assert [call.path for call in fake.calls] == [f"registrations/{each}?purge=true" for each in (ID, OTHER)]
+    assert (said.exit, said.out) == (3, f"{ID}  removed\n")
+    assert said.err == "NotEnded: It has not ended; cancel it first.\n"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The commands about registrations: register, show, message, list, watch, cancel, redeliver."""
+"""The commands about registrations: register, show, message, list, watch, cancel, erase, redeliver."""
 
 import subprocess
 from collections.abc import Sequence
@@ -87,8 +87,8 @@ def show(
 ) -> None:
     """Show a registration or an operation, with problems and advice.
 
-    An operation with one registration is shown like that registration, with all attempts. JSON is always what was
-    named: the registration, or the operation with its registrations.
+    An operation with one registration is shown like that registration, with all attempts. JSON has the
+    named registration, or the named operation with its registrations.
     """
     _, output, api = begin(context, as_json=as_json)
     if not reading.is_operation_id(name):
@@ -213,71 +213,115 @@ def cancel(
         output.json({"canceled": ids})
 
 
+def erase(
+    context: typer.Context,
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Registrations that have ended.")],
+    as_json: AsJson = False,
+) -> None:
+    """Remove ended registrations with their attempts and messages, now.
+
+    This cannot be undone. A registration that waits or is pending stays, with exit code 3: cancel it first.
+    """
+    _, output, api = begin(context, as_json=as_json)
+    for each in [reading.registration_id(each) for each in ids]:
+        api.delete(f"registrations/{each}", purge="true")
+        if not output.as_json:
+            output.say(f"{each}  removed")
+    if output.as_json:
+        output.json({"erased": ids})
+
+
 def redeliver(
     context: typer.Context,
     ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Registrations.")] = None,
-    dead: Annotated[bool, typer.Option("--dead", help="All dead registrations, instead of ids.")] = False,
-    since: Annotated[str | None, typer.Option(help="With --dead: only deaths since a time, or an age like 2h.")] = None,
-    host: Annotated[str | None, typer.Option(help="With --dead: only one receiver's host.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=500, help="With --dead: at most this many.")] = 100,
+    pending: Annotated[bool, typer.Option("--pending", help="All that wait for their next attempt.")] = False,
+    dead: Annotated[bool, typer.Option("--dead", help="All dead ones. Can be combined with --pending.")] = False,
+    host: Host = None,
+    since: Since = None,
+    until: Until = None,
+    outcome: Outcome = None,
+    group: Group = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many. Default: all.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count by host and outcome, and change nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Deliver the same messages again, of some registrations or of all dead ones."""
+    """Try deliveries again now: by their ids, or all that match.
+
+    A pending registration gets the next attempt of its run now, and its schedule goes on after that. Any other one
+    with a message gets a new run of attempts.
+    """
     found, output, api = begin(context, as_json=as_json)
-    if dead == bool(ids):
-        raise UsageError("name registrations, or use --dead")
-    if dead:
-        if since is None:
-            raise UsageError("--dead needs --since: 2h, or 2026-11-23T15:04:05Z")
-        order = {"states": ["dead"], "since": reading.since(since, found.clock()), "host": host, "limit": limit}
-        started = _redeliver_dead(api, order)
+    wanted = conditions(found, host=host, since=since, until=until, outcome=outcome, group=group)
+    is_narrowed = dry_run or limit is not None or any(each is not None for each in wanted.values())
+    if ids and (pending or dead or is_narrowed):
+        raise UsageError("name registrations, or use --pending, --dead and their conditions, not both")
+    if not ids and not pending and not dead:
+        raise UsageError("name registrations, or use --pending or --dead")
+    states = [state for state, is_wanted in ((State.PENDING, pending), (State.DEAD, dead)) if is_wanted]
+    if ids:
+        _redeliver_each(api, [reading.registration_id(each) for each in ids], output)
+    elif dry_run:
+        size = _COUNTED if limit is None else min(_COUNTED, limit)
+        _preview(api.post("redeliver", {"states": states, **wanted, "limit": size, "dryRun": True}), output)
     else:
-        started = _redeliver_each(api, [reading.registration_id(each) for each in ids or ()])
-    if output.as_json:
-        output.json(started)
-        return
-    _show_started(started, output)
-    if dead and (started["more"] or not started["started"]):
-        output.say(
-            "there are more: run the same command again" if started["more"] else "no registration has died since then"
-        )
+        _redeliver_many(api, {"states": states, **wanted}, limit, output)
 
 
-def _redeliver_dead(api: Api, order: Json) -> Json:
-    """Redeliver up to the limit. Each call reads a bounded part of the list, and returns a cursor for the next call."""
-    started = api.post("redeliver", order)
-    while started.get("cursor") and started["started"] < order["limit"]:
-        left = {"limit": order["limit"] - started["started"], "cursor": started["cursor"]}
-        further = api.post("redeliver", {**order, **left})
-        ids = [*started["registrations"], *further["registrations"]]
-        further |= {"started": len(ids), "registrations": ids}  # still an answer that reports a missing field
-        started = further
-    return started
-
-
-def _redeliver_each(api: Api, ids: Sequence[str]) -> Json:
-    """Redeliver one by one. A pending registration keeps the current run, so the output lists it separately."""
+def _redeliver_each(api: Api, ids: Sequence[str], output: Output) -> None:
+    """Redeliver one by one. During an attempt nothing changes, so JSON lists such registrations separately."""
     begun: list[str] = []
-    unchanged: Json = {}
+    unchanged: list[str] = []
     for each in ids:
-        before = api.get(f"registrations/{each}")
+        was = api.get(f"registrations/{each}")["state"]
         after = api.post(f"registrations/{each}/redeliver")
-        if before["state"] == State.PENDING:
-            unchanged[each] = after["nextAttemptAt"]
+        is_unchanged = was == State.PENDING and showing.is_in_flight(after)
+        (unchanged if is_unchanged else begun).append(each)
+        if output.as_json:
+            continue
+        if is_unchanged:
+            output.say(f"{each}  an attempt is in flight, so nothing has changed", Tone.WARN)
+        elif was == State.PENDING:
+            output.say(f"{each}  the next attempt is made now")
         else:
-            begun.append(each)
-    return {"started": len(begun), "registrations": begun, "unchanged": unchanged, "more": False}
+            output.say(f"{each}  a new run of attempts has begun")
+    if output.as_json:
+        output.json({"started": len(begun), "registrations": begun, "unchanged": unchanged, "more": False})
 
 
-def _show_started(started: Json, output: Output) -> None:
-    for each in started["registrations"]:
-        output.say(f"{each}  a new run of attempts has begun")
-    for each, at in started.get("unchanged", {}).items():
-        output.say(f"{each}  was already pending, so nothing has changed; {_next_attempt(at)}")
+#: The most redeliveries of one call, and the most that a dry run counts: the largest limit of the API.
+_AT_ONCE, _COUNTED = 100, 500
 
 
-def _next_attempt(at: str | None) -> str:
-    return "an attempt is under way" if at is None else f"the next attempt is at {at}"
+def _redeliver_many(api: Api, order: Json, limit: int | None, output: Output) -> None:
+    """Redeliver all that match, up to the limit. Each call reads a bounded part of the list and returns a cursor."""
+    ids: list[str] = []
+    cursor, more, size = None, True, min(_AT_ONCE, limit or _AT_ONCE)
+    while more and size:
+        started = api.post("redeliver", {**order, "limit": size, "cursor": cursor})
+        ids += started["registrations"]
+        cursor, more = started["cursor"], started["more"] and started["cursor"] is not None
+        size = _AT_ONCE if limit is None else min(_AT_ONCE, limit - len(ids))
+        if not output.as_json:
+            for each in started["registrations"]:
+                output.say(f"{each}  an attempt follows within a minute")
+    if output.as_json:
+        output.json({"started": len(ids), "registrations": ids, "more": more})
+    elif more:
+        output.say(f"{len(ids)} so far, and there are more than --limit")
+    elif not ids:
+        output.say("no registration matches")
+
+
+def _preview(counted: Json, output: Output) -> None:
+    """Show how many registrations would be delivered again."""
+    if output.as_json:
+        output.json(counted)
+        return
+    rows = [(each["host"], each["outcome"] or "no attempt yet", str(each["count"])) for each in counted["byHost"]]
+    output.table(("host", "outcome", "registrations"), rows)
+    if output.is_terminal:
+        more = " or more" if counted["more"] else ""
+        output.say(f"{counted['total']}{more} match; nothing has changed", Tone.QUIET)
 
 
 def _following(api: Api, found: CliContext, interval: str, timeout: str | None) -> Follow:
