@@ -136,7 +136,8 @@ def test_a_thousand_hostile_attempts_leave_nothing(sender: HttpWebhookSender) ->
         with ThreadPoolExecutor(50) as pool:
             outcomes = list(pool.map(lambda url: kind(sender.post(url, {}, b"{}")), urls))
 
-    expected: list[set[str | int]] = [{"timeout"}, {"timeout"}, {200, "timeout"}, {"closed", "timeout"}] * 250
+    late: set[str | int] = {"timeout", "dns"}  # the lookup of an address has a limit, too
+    expected: list[set[str | int]] = [late, late, {200, *late}, {"closed", *late}] * 250
     assert [outcome for outcome, possible in zip(outcomes, expected, strict=True) if outcome not in possible] == []
 
 

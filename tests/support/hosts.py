@@ -111,19 +111,30 @@ class Running:
         return requests.request(method, f"{self.host.url}/api/{path}", headers=headers, timeout=MAX_WAIT, **how)
 
     def read(self, path: str) -> Json:
-        """Return the body of a GET."""
-        return self.call("GET", path).json()
+        """Return the body of a GET. Storage of a busy machine can be late: the answer is 503, and clients repeat."""
+        return wait_until(lambda: self.call("GET", path).json(), _is_final)
 
     def register(self, operation_id: str, path: str, **more: object) -> Json:
-        """Register a callback to a path of the receiver. The answer must be 201."""
+        """Register a callback to a path of the receiver. The answer must be 201, or after a 503 of storage also 200."""
         body = {"operationId": operation_id, "callbackUrl": f"{self.receiver.url}{path}", **more}
-        answer = self.call("POST", "registrations", json=body)
-        assert answer.status_code == 201, answer.text
-        return answer.json()
+        answers: list[requests.Response] = []
+
+        def send() -> Json:
+            answers.append(self.call("POST", "registrations", json=body))
+            return answers[-1].json()
+
+        registered = wait_until(send, _is_final)
+        assert answers[-1].status_code in ({201} if len(answers) == 1 else {200, 201}), registered
+        return registered
 
     def until(self, registration: Json, *states: str) -> Json:
         """Read a registration until one of the states is reached."""
         return wait_until(lambda: self.read(f"registrations/{registration['id']}"), lambda it: it["state"] in states)
+
+
+def _is_final(answer: Json) -> bool:
+    error = answer.get("error") if isinstance(answer, dict) else None
+    return not isinstance(error, dict) or error.get("code") != "StorageUnavailable"
 
 
 def wait_until(read: Callable[[], Any], holds: Callable[[Any], bool]) -> Json:
