@@ -108,6 +108,8 @@ def retried(simulation: Simulation) -> None:
         simulation.redeliver(name)
     simulation.drain()
     simulation.live(30)
+    simulation.redeliver_many()
+    simulation.live(60)
     simulation.receivers.tell(first, 500)
     simulation.receivers.tell(second, 200)
     simulation.redeliver(delivered)

@@ -171,6 +171,16 @@ class Simulation:
             self._note_order(name, before, on)
         return answer.status
 
+    def redeliver_many(self, *, on: int = 0) -> None:
+        """Redeliver all dead registrations and retry all pending ones, until an answer arrives."""
+
+        def redeliver(client: Client) -> Answer:
+            self.redeliveries.update(self.expectations.keys())
+            headers = {"Content-Type": "application/json"}
+            return client.call(Handlers.redeliver_many, "/redeliver", method="POST", body=b"{}", headers=headers)
+
+        self._until_answered(on, redeliver, {202})
+
     def _note_order(self, name: str, before: Registration | None, on: int) -> None:
         """Note the attempt that a retry ordered. Raises Loss if the registration does not keep the order."""
         after = self._registration(name)
