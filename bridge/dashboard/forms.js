@@ -129,22 +129,60 @@ function ping() {
   });
 }
 
-function redeliverMany({ host: name = "" }) {
-  form("Redeliver many", [
+/** The most redeliveries of one call, and the most calls for one click: the bridge reads a part of its list per call. */
+const MOST_OF_A_CALL = 500, MOST_CALLS = 20;
+
+/** Redelivers many: first a preview of how many at which hosts, then the start. */
+function redeliverMany({ states = ["dead", "pending"], host: name = "", outcome = "", group = "" } = {}) {
+  const dialog = form("Redeliver many", [
+    el("fieldset", { "data-field": "states" }, el("legend", {}, "Which"),
+      checkbox("states", "dead", "failed", states.includes("dead")), checkbox("states", "pending", "waiting for their next attempt", states.includes("pending")),
+      el("small", { class: "wrong", role: "alert" })),
     field("Host", input("host", { placeholder: "hooks.example.com", value: name }), "of the callback URL; empty for all"),
-    field("Failed in", select("age", AGES, 86400)),
-    field("At most", input("limit", { type: "number", min: 1, max: 500, value: 100 })),
-  ], "Redeliver", async (data) => {
-    const order = { states: ["dead"], since: agoOf(Number(data.get("age"))), host: given(data, "host"), limit: Number(data.get("limit")) };
-    let answer = await call("POST", "redeliver", order);
-    while (answer.cursor && answer.started < order.limit) { // a call reads a bounded part of the list
-      const further = await call("POST", "redeliver", { ...order, limit: order.limit - answer.started, cursor: answer.cursor });
-      answer = { ...further, started: answer.started + further.started };
-    }
-    refreshAll().catch(trouble);
-    return [el("p", { class: answer.started ? "ok" : "quiet" }, answer.started ? `Started: ${plural(answer.started, "delivery", "deliveries")}.` : "No registration failed in that time."),
-      answer.more && el("p", {}, "There are more. Send the form again to continue.")];
+    field("Last outcome", select("outcome", outcomeOptions(outcome), outcome)),
+    field("Group", input("group", { value: group }), "empty for all"),
+    field("Within", select("age", AGES, 604800)),
+  ], "Preview", async (data, result) => {
+    const chosen = data.getAll("states");
+    if (!chosen.length) throw new WrongField("states", "choose at least one");
+    const order = {
+      states: chosen, since: agoOf(Number(data.get("age"))), host: given(data, "host") && hostIn(given(data, "host")),
+      outcome: data.get("outcome") || undefined, group: given(data, "group"),
+    };
+    return preview(await call("POST", "redeliver", { ...order, limit: MOST_OF_A_CALL, dryRun: true }), order, result);
   });
+  dialog.querySelector("form").addEventListener("input", () => dialog.querySelector(".result").replaceChildren());
+}
+
+function preview({ total, byHost, more }, order, result) {
+  if (!total) return el("p", {}, more ? "The bridge found none in the part of its list that it read: choose a shorter time." : "No registration matches.");
+  const hosts = new Set(byHost.map((each) => each.host)).size;
+  const start = el("button", {
+    type: "button", class: "main", click: async () => {
+      start.disabled = true;
+      result.replaceChildren(...await started(order).catch((error) => [el("p", { class: "wrong" }, error.message)]));
+      refreshAll().catch(trouble);
+    },
+  }, `Redeliver ${total.toLocaleString("en")}${more ? " or more" : ""}`);
+  return [
+    el("p", {}, `${more ? "At least " : ""}${plural(total, "delivery", "deliveries")} at ${plural(hosts, "host")}:`),
+    el("ul", {}, ...byHost.map((each) => el("li", {}, `${each.host}: ${each.count.toLocaleString("en")}, ${each.outcome === null ? "not attempted yet" : outcomeLabel(each.outcome)}`))),
+    el("p", { class: "quiet" }, "Nothing has started yet. The deliveries to one host start over a minute."),
+    start,
+  ];
+}
+
+/** Starts all deliveries of an order, call after call. */
+async function started(order) {
+  let count = 0, cursor, isMore = true;
+  for (let calls = 0; isMore && calls < MOST_CALLS; calls += 1) {
+    const answer = await call("POST", "redeliver", { ...order, limit: MOST_OF_A_CALL, cursor });
+    count += answer.started;
+    cursor = answer.cursor ?? undefined;
+    isMore = answer.more && cursor !== undefined;
+  }
+  return [el("p", { class: count ? "ok" : "quiet" }, count ? `Started: ${plural(count, "delivery", "deliveries")}.` : "None was started."),
+    isMore && el("p", {}, "There are more: preview and start again.")].filter(Boolean);
 }
 
 /** The name of the function app, from its address: `{app}.azurewebsites.net`, perhaps with a hash and a region. */

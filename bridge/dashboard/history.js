@@ -1,6 +1,7 @@
 // An open row: the life of a registration, its message, and the actions on it.
 
-const moment = (at, title, ...more) => el("li", {}, el("span", { class: "at" }, at && when(at, Date.parse(at) > Date.now() ? "due" : "ago")), el("div", {}, el("strong", {}, title), ...more));
+const entryAt = (time, title, ...more) => el("li", {}, el("span", { class: "at" }, time), el("div", {}, el("strong", {}, title), ...more));
+const moment = (at, title, ...more) => entryAt(at && when(at), title, ...more);
 
 function polled(operation) {
   const hint = told(ofPoll(operation.lastError)) ?? (operation.reason ? told(ofEnd(operation.reason)) : null);
@@ -62,7 +63,7 @@ function life(id, { shown, message }) {
       polled(operation), ended,
       shown.earlierAttempts && moment(shown.earlierAttempts.before, `${plural(shown.earlierAttempts.count, "earlier attempt")} before this`),
       ...grouped(shown.attempts).flatMap((each) => attempted(id, each)),
-      shown.state === "pending" && moment(shown.nextAttemptAt, "Next attempt", shown.deferredBy && ` waits: ${DEFERRED[shown.deferredBy]}`),
+      shown.state === "pending" && entryAt(when(shown.nextAttemptAt, "due"), "Next attempt", shown.deferredBy && ` waits: ${DEFERRED[shown.deferredBy]}`),
       shown.state === "delivered" && moment(shown.deliveredAt, "Delivered"),
       ["dead", "canceled", "skipped"].includes(shown.state) && moment(shown.since, capital(word(shown.state)), shown.reason && ` (${GIVEN_UP[shown.reason] ?? shown.reason})`)),
     paused,
@@ -115,6 +116,7 @@ function actions({ id, state, message, operation, callbackUrl }) {
   const send = async (method, to) => { await call(method, to); return true; };
   const again = () => send("POST", `${path}/redeliver`);
   return [
+    state === "pending" && button("try", "Try now", again),
     ["dead", "canceled"].includes(state) && message && button("redeliver", "Deliver again", again),
     state === "delivered" && button("redeliver", "Deliver again …", async () =>
       (await confirmed("Deliver again?", DELIVERED_TWICE, "Deliver again")) && again()),
@@ -122,5 +124,14 @@ function actions({ id, state, message, operation, callbackUrl }) {
       (await confirmed("Cancel the callback?", state === "waiting"
         ? `The callback of ${what} is not sent. To get it after all, register again.`
         : `No further attempt of ${what} starts. It can be delivered again later.`, "Cancel the callback")) && send("DELETE", path)),
+    ENDED.includes(state) && button("erase", "Erase …", async () =>
+      (await confirmed("Erase the registration?", `The registration of ${what}, its attempts and its message are removed now. This cannot be undone.`, "Erase"))
+      && (await send("DELETE", `${path}?purge=true`)) && closed(id)),
   ];
+}
+
+/** Closes a row that was erased. */
+function closed(id) {
+  if (isOpen(id)) toggleRow(id);
+  return true;
 }

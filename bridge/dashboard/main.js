@@ -27,6 +27,7 @@ function drawCounts(counts) {
     ...STATES.map((state) => card(state, word(state), counts && counted(counts[state]))),
   ]);
   drawControls();
+  drawRetrying();
 }
 
 /** The condition of a source: words, perhaps with a time, and whether it is good. */
@@ -106,7 +107,7 @@ async function readEntries() {
 
 /** The reads of the page, a call each. The slow ones are repeated rarely. */
 const fastReads = () => [readStatus, readEntries, ...[...list.open.keys()].map((id) => () => readOpen(id))];
-const SLOW_READS = [readOverview];
+const SLOW_READS = [() => readBroken("pending"), () => readBroken("dead"), readOverview];
 
 /** Reads one after the other: the bridge answers few of these at once. A busy bridge is read at the next turn. */
 async function readSlowly() {
@@ -189,7 +190,10 @@ document.addEventListener("visibilitychange", touched);
 addEventListener("popstate", () => { readAddress(); showView(); });
 byId("register").addEventListener("click", register);
 byId("ping").addEventListener("click", ping);
-byId("redeliver-many").addEventListener("click", () => redeliverMany({ host: list.filter.host }));
+byId("redeliver-many").addEventListener("click", () => redeliverMany({
+  host: list.filter.host, outcome: list.filter.outcome, group: list.filter.group,
+  ...(["dead", "pending"].includes(list.filter.state) && { states: [list.filter.state] }),
+}));
 byId("sign-out").addEventListener("click", signOut);
 byId("filters").addEventListener("change", filterChanged);
 byId("filters").addEventListener("submit", (event) => event.preventDefault());

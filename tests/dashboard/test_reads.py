@@ -35,7 +35,7 @@ def test_page_that_is_not_used_reads_ever_more_rarely(browser: Browser, site: Si
         assert later[-1] < first / 3
         assert max(idle) <= 1
         assert sum(idle) >= 12
-        assert {"status", "registrations", "overview"} <= set(calls[-sum(idle) :])
+        assert {"status", "registrations", "redeliver", "overview"} <= set(calls[-sum(idle) :])
         expect(page.locator("#seen")).to_contain_text("one call a minute while the page is not used")
         with page.expect_request("**/api/status"):
             page.mouse.move(10, 10)

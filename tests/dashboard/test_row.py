@@ -10,7 +10,7 @@ import requests
 from playwright.sync_api import Browser, Route, expect
 
 from local.answer import Answer
-from tests.dashboard.browser import is_ready, looking, opened, state_of
+from tests.dashboard.browser import is_ready, looking, opened, row_of, state_of
 from tests.dashboard.conftest import KEY, Site
 from tests.hostile_receivers.receivers import living
 
@@ -120,6 +120,41 @@ def test_reason_of_a_tls_failure_and_target_of_a_redirect_are_shown(browser: Bro
         expect(page.locator(".life")).to_contain_text("the port does not speak TLS: check scheme and port")
 
 
+def test_next_attempt_that_is_due_is_now(browser: Browser, site: Site) -> None:
+    """Its time is past until a sweep sends it."""
+    site.at.upstream.tell("due-attempt", "Running")
+    site.register("due-attempt")
+
+    def answer(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(json={**response.json(), "state": "pending", "nextAttemptAt": "2026-11-23T12:00:00.000Z"})
+
+    with looking(browser, site.url, key=KEY) as page:
+        is_ready(page)
+        page.route(re.compile("/api/registrations/default~due-attempt~[0-9a-f]+$"), answer)
+        opened(page, "due-attempt")
+
+        expect(page.locator(".life li").last).to_have_text("nowNext attempt")
+
+
+def test_pending_delivery_is_tried_at_once(browser: Browser, site: Site) -> None:
+    """The receiver is mended while the next attempt is minutes away."""
+    site.at.receiver.answer("/mended", 500, 500, then=204)
+    site.at.upstream.tell("try-it-now", "Succeeded")
+    site.register("try-it-now", f"{site.at.receiver.url}/mended")
+    with looking(browser, site.url, key=KEY, view="?operationId=try-it-now") as page:
+        is_ready(page)
+        expect(row_of(page, "try-it-now").locator(".note")).to_have_text(
+            re.compile(r"^HTTP 500, 2 of 10, next in \d+ min")
+        )
+        opened(page, "try-it-now")
+        page.get_by_role("button", name="Try now").click()
+
+        state_of(page, "try-it-now", "delivered")
+        expect(page.locator(".life")).to_contain_text("Attempt 3: HTTP 204")
+        expect(page.get_by_role("button", name="Try now")).to_have_count(0)
+
+
 def test_cancel_asks_first(browser: Browser, site: Site) -> None:
     """Without the confirmation nothing happens. The curl command contains no key."""
     site.at.upstream.tell("to-be-canceled", "Running")
@@ -159,3 +194,19 @@ def test_delivered_callback_is_delivered_again_after_a_confirmation(browser: Bro
         page.get_by_role("dialog").get_by_role("button", name="Deliver again").click()
 
         expect(page.locator(".life")).to_contain_text("Attempt 2: the same")
+
+
+def test_ended_registration_is_erased_after_a_confirmation(browser: Browser, site: Site) -> None:
+    site.at.upstream.tell("to-be-erased", "Succeeded")
+    name = site.register("to-be-erased")
+    with looking(browser, site.url, key=KEY) as page:
+        is_ready(page)
+        state_of(page, "to-be-erased", "delivered")
+        opened(page, "to-be-erased")
+        page.get_by_role("button", name="Erase …").click()
+        page.get_by_role("dialog", name="Erase the registration?").get_by_role("button", name="Erase").click()
+
+        expect(page.get_by_role("button", name="to-be-erased", exact=True)).to_have_count(0)
+        expect(page.locator("#trouble")).to_be_empty()
+    answer = requests.get(f"{site.url}/api/registrations/{name}", headers={"x-functions-key": KEY}, timeout=30)
+    assert answer.status_code == 404
