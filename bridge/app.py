@@ -21,15 +21,16 @@ from bridge.api.fields import ValidationContext
 from bridge.api.handlers import Handlers
 from bridge.api.http_response import compressed
 from bridge.api.query import NoParameters, refuse_parameters
+from bridge.api.request_ids import RequestIds
 from bridge.api.routes import HEALTH, Handler, Route
-from bridge.dependencies import Dependencies, build_dependencies, real_sleep
+from bridge.dependencies import Dependencies, build_dependencies, random_uuid, real_sleep
 from bridge.domain.errors import Contended, Misconfigured, StorageRefused, StorageUnavailable, UnreadableRow
 from bridge.domain.header_cipher import HeaderCipher
 from bridge.domain.poll_schedule import ExponentialSchedule, PollPlan
 from bridge.domain.principal import ANONYMOUS
 from bridge.learnt.duration_store import DurationStore
 from bridge.learnt.schedule import LearntSchedule
-from bridge.log import Event, called_by, log
+from bridge.log import Event, about_request, called_by, log, request_fields
 from bridge.ports import StoredSchedule
 from bridge.services.attempts import AttemptRecorder, Claims
 from bridge.services.bulk_redelivery import Redeliver
@@ -284,10 +285,12 @@ class App:
         *,
         level: func.AuthLevel = func.AuthLevel.FUNCTION,
         sleep: Callable[[float], None] = real_sleep,
+        new_request_id: Callable[[], str] = random_uuid,
     ) -> None:
         """Create the app. `level` applies to an app without a bridge, which reveals no settings on public routes."""
         self._bridge = bridge
         self._sleep = sleep
+        self._new_request_id = new_request_id
         self._limit = ConcurrencyLimit()
         #: The platform's check of callers, for routes without a separate level.
         self.level = level if isinstance(bridge, Misconfigured) else bridge.authenticator.level
@@ -307,11 +310,13 @@ class App:
             return cls(error, level=func.AuthLevel.ANONYMOUS if by_token else func.AuthLevel.FUNCTION)
 
     def answer(self, route: Route[Handler], request: func.HttpRequest) -> func.HttpResponse:
-        """Answer a request of a route, always in Azure's shape and without a stack trace.
+        """Answer a request of a route, always in Azure's shape, with the ids of the request, without a stack trace.
 
         A route that needs neither key nor token does not name the settings that are wrong.
         """
-        return compressed(self._answer(route, request), request)
+        ids = RequestIds.of(request, self._new_request_id())
+        with about_request(ids.fields):
+            return ids.mark(compressed(self._answer(route, request), request))
 
     def _answer(self, route: Route[Handler], request: func.HttpRequest) -> func.HttpResponse:
         if isinstance(self._bridge, Misconfigured):
@@ -328,7 +333,8 @@ class App:
             log(Event.ROW_UNREADABLE, why=str(error))
             return unreadable().response()
         except Exception as error:
-            logging.getLogger("bridge").exception("a request failed: %s", type(error).__name__)
+            ids = " ".join(f"{name}={value}" for name, value in request_fields().items())
+            logging.getLogger("bridge").exception("a request failed: %s, %s", type(error).__name__, ids)
             return internal().response()
 
     def _handle(self, bridge: Bridge, route: Route[Handler], request: func.HttpRequest) -> func.HttpResponse:
@@ -344,7 +350,8 @@ class App:
 
     def health(self, request: func.HttpRequest) -> func.HttpResponse:
         """Answer whether the app is alive or misconfigured. Reads only memory, so it never waits."""
-        return HEALTH.handler(request, not isinstance(self._bridge, Misconfigured))
+        ids = RequestIds.of(request, self._new_request_id())
+        return ids.mark(HEALTH.handler(request, not isinstance(self._bridge, Misconfigured)))
 
     def sweep(self) -> None:
         """Run a sweep. A misconfigured app logs its problems at each tick instead, for alerts."""

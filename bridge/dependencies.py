@@ -3,6 +3,7 @@
 import random
 import secrets
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -159,3 +160,8 @@ def real_sleep(seconds: float) -> None:
 def real_clock() -> datetime:
     """Return the current time."""
     return whole_millis(datetime.now(UTC))
+
+
+def random_uuid() -> str:
+    """Return a random UUID."""
+    return str(uuid.uuid4())

@@ -105,6 +105,24 @@ def called_by(caller: str, owner: str | None = None) -> Iterator[None]:
         _caller.reset(handle)
 
 
+_request: ContextVar[Mapping[str, str]] = ContextVar("request", default=MappingProxyType({}))
+
+
+@contextmanager
+def about_request(ids: Mapping[str, str]) -> Iterator[None]:
+    """Add the ids of a request to each line of this block."""
+    handle = _request.set(ids)
+    try:
+        yield
+    finally:
+        _request.reset(handle)
+
+
+def request_fields() -> Mapping[str, str]:
+    """Return the ids of the request of this context, for a line in another form."""
+    return _request.get()
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """A line that is not written yet."""
@@ -136,7 +154,7 @@ def log(event: Event, **fields: Field) -> None:
         relay(Line(event, fields))
         return
     written = {name: iso(value) if isinstance(value, datetime) else value for name, value in fields.items()}
-    _logger.log(level, _short({"event": event.value, **written, **_caller.get()}))
+    _logger.log(level, _short({"event": event.value, **written, **_caller.get(), **_request.get()}))
 
 
 def _short(line: Mapping[str, object]) -> str:

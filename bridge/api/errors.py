@@ -111,8 +111,25 @@ class Problem(Exception):
 
 def invalid(details: Sequence[Detail]) -> Problem:
     """Refuse a request with invalid fields, naming all of them."""
-    names = ", ".join(dict.fromkeys(each.target for each in details))
-    return Problem(ErrorCode.INVALID_REQUEST, f"Invalid, see details: {names}", details=details)
+    return Problem(ErrorCode.INVALID_REQUEST, _first_of(details), details=details)
+
+
+def _first_of(details: Sequence[Detail]) -> str:
+    """Return the first problem, and the number of further ones."""
+    first, more = details[0], len(details) - 1
+    others = "" if not more else f" (and {more} more {'problem' if more == 1 else 'problems'}, see details)"
+    return f"{first.target} {first.message.removesuffix('.')}{others}."
+
+
+def registration_differs(public_id: str, location: str, fields: Sequence[str]) -> Problem:
+    """Name the existing registration of the same callback, and the fields with other content."""
+    details = [Detail("Differs", f"differs from that of the registration {public_id}", name) for name in fields]
+    message = (
+        f"This callback is registered for this operation as {public_id}, with another value of {', '.join(fields)}. "
+        "Cancel that registration first."
+    )
+    code = ErrorCode.REGISTRATION_DIFFERS
+    return Problem(code, message, target=fields[0], details=details, headers={"Location": location})
 
 
 def not_found(what: str) -> Problem:
@@ -173,15 +190,22 @@ def unreadable() -> Problem:
     return Problem(ErrorCode.UNREADABLE_ROW, message, retry_after=RETRY_AFTER)
 
 
-def secrets_unreadable(undecrypted: DecryptionFailed) -> Problem:
+def secrets_unreadable(public_id: str, location: str, undecrypted: DecryptionFailed) -> Problem:
     """Report a registration of the same callback with headers or a URL that need a missing signing key."""
     if undecrypted.error is Failure.CALLBACK_URL:
+        code, target = ErrorCode.CALLBACK_URL_UNREADABLE, "callbackUrl"
         message = (
-            f"A callback is registered for this operation with a URL whose query cannot be read: {undecrypted.why}."
+            f"The callback may be registered for this operation as {public_id}, with a URL whose query cannot be read: "
+            f"{undecrypted.why}."
         )
-        return Problem(ErrorCode.CALLBACK_URL_UNREADABLE, message, target="callbackUrl")
-    message = f"This callback is registered for this operation with headers that cannot be read: {undecrypted.why}."
-    return Problem(ErrorCode.HEADERS_UNREADABLE, message, target="headers")
+    else:
+        code, target = ErrorCode.HEADERS_UNREADABLE, "headers"
+        message = (
+            f"This callback is registered for this operation as {public_id}, with headers that cannot be read: "
+            f"{undecrypted.why}."
+        )
+    details = [Detail("Unreadable", f"of the registration {public_id} cannot be read: {undecrypted.why}", target)]
+    return Problem(code, message, target=target, details=details, headers={"Location": location})
 
 
 def too_many_pings(wait: timedelta) -> Problem:
@@ -208,7 +232,8 @@ def misconfigured(error: Misconfigured | None) -> Problem:
     """Name all invalid settings. For a public route, `error` is None and no setting is named."""
     problems = {} if error is None else error.problems
     details = [Detail("InvalidSetting", message, name) for name, message in problems.items()]
-    message = f"The app's settings are missing or wrong; {'see details' if details else 'its log names them'}."
+    named = _first_of(details) if details else "The log of the app names them."
+    message = f"The app's settings are missing or wrong. {named}"
     return Problem(ErrorCode.MISCONFIGURED, message, details=details, retry_after=60)
 
 

@@ -1,8 +1,9 @@
 """JSON bodies and the fields that several calls share: their validation, and their schema in the description."""
 
+import json
 import re
 from codecs import BOM_UTF8
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Self
@@ -51,6 +52,10 @@ _MESSAGES = {
 }
 
 
+#: The most repeated keys that one answer names.
+_MOST_REPEATED = 20
+
+
 def read_object(request: func.HttpRequest) -> dict[str, Any]:
     """Parse the body as a JSON object. A leading byte order mark is ignored (RFC 8259, 8.1).
 
@@ -68,13 +73,50 @@ def read_object(request: func.HttpRequest) -> dict[str, Any]:
         raise Problem(ErrorCode.LENGTH_REQUIRED, message, target="Content-Length")
     if len(raw) > MAX_BODY_BYTES:
         raise Problem(ErrorCode.PAYLOAD_TOO_LARGE, f"A body has at most {MAX_BODY_BYTES} bytes.")
+    return _parsed(raw)
+
+
+def _parsed(raw: bytes) -> dict[str, Any]:
+    """Parse a JSON object. Raises Problem with 400, which names all keys that are given more than once."""
     try:
         parsed = from_json(raw, allow_inf_nan=False)
     except ValueError as error:
         raise Problem(ErrorCode.INVALID_JSON, f"The body is not JSON that can be read: {error}") from None
     if not isinstance(parsed, dict):
         raise Problem(ErrorCode.INVALID_JSON, "The body is not a JSON object.")
+    repeated = list(dict.fromkeys(_repeated(_with_pairs(raw))))
+    if repeated:
+        raise invalid([Detail("Duplicate", "is given more than once", name) for name in repeated[:_MOST_REPEATED]])
     return parsed
+
+
+class _Pairs(tuple[tuple[str, Any], ...]):
+    """A JSON object as read, with each pair of key and value."""
+
+    __slots__ = ()
+
+
+def _with_pairs(raw: bytes) -> object:
+    """Parse valid JSON without losing repeated keys. Numbers stay texts: their values do not matter here."""
+    return json.loads(raw.decode(), object_pairs_hook=_Pairs, parse_int=str, parse_float=str)
+
+
+def _repeated(value: object, path: str = "") -> Iterator[str]:
+    """Yield the keys that an object has more than once, within all objects: RFC 8259, 4, leaves their meaning open."""
+    match value:
+        case _Pairs():
+            seen = set[str]()
+            for name, each in value:
+                where = f"{path}{name[:64]}"
+                if name in seen:
+                    yield where
+                seen.add(name)
+                yield from _repeated(each, f"{where}.")
+        case list():
+            for number, each in enumerate(value):
+                yield from _repeated(each, f"{path}{number}.")
+        case _:
+            pass
 
 
 def _unsupported(message: str, target: str) -> Problem:

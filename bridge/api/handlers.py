@@ -97,7 +97,7 @@ class Handlers:
                     self._with_secret(RegistrationView(registration, operation, attempts), principal), is_secret=True
                 )
             case _:
-                raise _not_registered(result)
+                raise _not_registered(result, self._address(request))
 
     def read_registration(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
         """Show a registration with operation and attempts.
@@ -360,14 +360,14 @@ class Handlers:
 
 
 def _not_registered(
-    result: Differs | Unreadable | TooManyWaiting | Taken | TooMany | TooManyRuns,
+    result: Differs | Unreadable | TooManyWaiting | Taken | TooMany | TooManyRuns, address: str
 ) -> errors.Problem:
+    """Return the answer to a refused registration. `address` is the public URL of the call."""
     match result:
-        case Differs():
-            message = "This callback is registered for this operation with other content; cancel that one first."
-            return errors.Problem(errors.ErrorCode.REGISTRATION_DIFFERS, message, target="callbackUrl")
-        case Unreadable(undecrypted=undecrypted):
-            return errors.secrets_unreadable(undecrypted)
+        case Differs(ref=ref, fields=fields):
+            return errors.registration_differs(ref.public_id, f"{address}/{ref.public_id}", fields)
+        case Unreadable(ref=ref, undecrypted=undecrypted):
+            return errors.secrets_unreadable(ref.public_id, f"{address}/{ref.public_id}", undecrypted)
         case TooManyWaiting(limit=limit):
             return errors.too_many_waiting(limit)
         case Taken():

@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from bridge import __version__
 from bridge.api.errors import ErrorCode
+from bridge.api.request_ids import CLIENT_ID, CLIENT_REQUEST_ID, REQUEST_ID
 from bridge.api.responses import ErrorAnswer, OperationWithRegistrations, Registered, RegistrationResponse, Response
 from bridge.api.routes import ALL_ROUTES, HEALTH, Route, Success, Tag
 from bridge.api.webhooks import ENDED, PINGED
@@ -61,6 +62,8 @@ _TEXT: Json = {"type": "string"}
 _HEADERS: Json = {
     name: {"description": about, "schema": schema}
     for name, about, schema in (
+        (REQUEST_ID, "The bridge's id of the request, which is in the lines of its log.", _TEXT),
+        (CLIENT_REQUEST_ID, "The client's id of the request, if it sent a valid one.", _TEXT),
         ("Location", "Where the registration is.", {"type": "string", "format": "uri-reference"}),
         ("Cache-Control", "Which caches may keep the answer, and for how long.", _TEXT),
         ("ETag", "The version of the answer, for `If-None-Match`.", _TEXT),
@@ -74,6 +77,25 @@ _HEADERS: Json = {
         ("Retry-After", "Seconds after which it may be tried again.", {"type": "integer", "minimum": 1}),
     )
 }
+
+#: The headers of every response.
+_OF_ALL = ("Cache-Control", REQUEST_ID, CLIENT_REQUEST_ID)
+
+#: The parameters of every call.
+_OF_CALLS: tuple[Json, ...] = (
+    {
+        "name": "api-version",
+        "in": "query",
+        "description": "Accepted from Azure's clients and ignored: the API has one version.",
+        "schema": {"type": "string"},
+    },
+    {
+        "name": CLIENT_REQUEST_ID,
+        "in": "header",
+        "description": "Your id of the request, which the answer and the log repeat.",
+        "schema": {"type": "string", "pattern": f"^{CLIENT_ID.pattern}$"},
+    },
+)
 
 #: The headers of errors, by status, beside those of every error.
 _ERROR_HEADERS = {
@@ -214,6 +236,7 @@ def _parameters(route: Route[Any]) -> Iterator[Json]:
         known = _without_null(shown)
         listed = {"explode": False} if known.get("type") == "array" else {}
         yield {"name": name, "in": "query", "required": required, "description": about, **listed, "schema": known}
+    yield from _OF_CALLS
     for name, about in route.headers.items():
         yield {"name": name, "in": "header", "description": about, "schema": {"type": "string"}}
 
@@ -230,7 +253,7 @@ def _success(route: Route[Any], status: HTTPStatus, *, is_head: bool) -> Json:
     success = route.responses[status]
     return {
         "description": success.description,
-        "headers": _headers("Cache-Control", *success.headers),
+        "headers": _headers(*_OF_ALL, *success.headers),
         **_content(None if is_head else success.model, **_examples_of(route, status)),
         **_present(links={} if is_head else _links(route, success)),
     }
@@ -279,6 +302,7 @@ def _problems(route: Route[Any], *, is_head: bool) -> dict[HTTPStatus, Json]:
 
 def _problem(status: HTTPStatus, codes: Iterable[ErrorCode], *, is_head: bool) -> Json:
     more = [_ERROR_HEADERS[status]] if status in _ERROR_HEADERS else []
+    more += ["Location"] if ErrorCode.REGISTRATION_DIFFERS in codes else []
     code: Json = {"description": "The error code.", "required": True, "schema": {"enum": list(codes)}}
     about = "; ".join(f"`{each}`: {each.meaning}" for each in codes) + "."
     if status == HTTPStatus.UNAUTHORIZED:  # the platform refuses a key, and the bridge a token
@@ -287,7 +311,7 @@ def _problem(status: HTTPStatus, codes: Iterable[ErrorCode], *, is_head: bool) -
     errors = _EXAMPLES["errors"]
     return {
         "description": about,
-        "headers": {**_headers("Cache-Control", *more), "x-ms-error-code": code},
+        "headers": {**_headers(*_OF_ALL, *more), "x-ms-error-code": code},
         **_content(None if is_head else ErrorAnswer, **{code: errors[code] for code in codes if code in errors}),
     }
 

@@ -30,8 +30,9 @@ from bridge.storage.index import CURSOR_TEXT, Cursor, CursorCipher, EntryFilter,
 MAX_LIMIT = 100
 DEFAULT_LIMIT = 50
 
-#: Parameters with the function key, in any letter case. The platform reads them, not the app.
-_KEY_PARAMETERS = frozenset({"code", "clientid"})
+#: Parameters that every call ignores, in any letter case: the function key, which the platform reads, and the version
+#: of the API that Azure's clients send. The API has one version.
+_IGNORED = frozenset({"code", "clientid", "api-version"})
 
 
 def _number(value: str) -> int:
@@ -265,7 +266,7 @@ def refuse_parameters(request: func.HttpRequest) -> None:
 
 
 def _read(model: type[_Parameters], request: func.HttpRequest, context: ValidationContext | None = None) -> _Parameters:
-    given = {name: value for name, value in _query(request).items() if name.lower() not in _KEY_PARAMETERS}
+    given = {name: value for name, value in _query(request).items() if name.lower() not in _IGNORED}
     return model.read(given, context)
 
 

@@ -244,6 +244,8 @@ def _advice(answer: requests.Response, error: Json) -> str:
     """Return advice that only the command line can give, such as the next command."""
     if any(each.get("code") == "DestinationNotAllowed" for each in error.get("details") or ()):
         return f"; {diagnostics.FAILURES['refused-by-rules'].do}"
+    if error.get("code") == "RegistrationDiffers":
+        return "; cancel it first"
     if error.get("code") == "NotFound":
         return f" `{PROGRAM} list` shows the existing ones."
     wait = answer.headers.get("Retry-After", "")

@@ -1,6 +1,6 @@
 """A registration: one callback URL waiting for one operation, its states, and how owners share an operation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -340,10 +340,15 @@ class Registration:
             runs=self.runs,
         )
 
-    def same_request(self, other: "Registration") -> bool:
-        """Compare the requested callbacks without their headers, which are compared in the clear elsewhere."""
-        mine, theirs = ((set(each.events), each.format, each.group) for each in (self, other))
-        return mine == theirs and same_json(self.metadata, other.metadata)
+    def differences(self, other: "Registration") -> Sequence[str]:
+        """Return the names of the requested values that differ. Headers are compared in the clear elsewhere."""
+        compared = {
+            "events": set(self.events) == set(other.events),
+            "metadata": same_json(self.metadata, other.metadata),
+            "group": self.group == other.group,
+            "format": self.format is other.format,
+        }
+        return [name for name, is_same in compared.items() if not is_same]
 
 
 def _run_begun(registration: Registration, now: datetime, due: str) -> Registration:

@@ -4,7 +4,7 @@ Each is one step of the repository: read, decide, commit. A task is sent after t
 that, the due row sends it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -57,11 +57,16 @@ class Existing:
 class Differs:
     """A registration with the same owner, operation and URL, but other content, exists."""
 
+    ref: RegistrationRef
+    #: The names of the fields in the API with other content.
+    fields: Sequence[str]
+
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
     """An existing registration may be the same, but its headers or URL cannot be decrypted."""
 
+    ref: RegistrationRef
     #: The reason and its remedy.
     undecrypted: DecryptionFailed
 
@@ -228,8 +233,8 @@ class Register:
             too_many = TooManyWaiting(self.waiting.limit or 0)
             return self._register_new(request, secrets, tx) if may_wait else unchanged(too_many)
         before = self._find(aggregate, request, secrets.url)
-        if isinstance(before, DecryptionFailed):
-            return unchanged(Unreadable(before))
+        if isinstance(before, Unreadable):
+            return unchanged(before)
         if before is not None and not register.begins_new_generation(before.record):
             return unchanged(self._compared(before.record, request, secrets.headers, aggregate.operation.record))
         return self._register_further(aggregate, before, replace(request, tx=tx), secrets, may_wait=may_wait)
@@ -284,16 +289,17 @@ class Register:
     def _compared(
         self, known: Registration, request: Registration, headers: OwnHeaders, operation: Operation
     ) -> Existing | Differs | Unreadable:
-        if not known.same_request(request):
-            return Differs()
+        different = known.differences(request)
         own = self.cipher.decrypt(known)
         if isinstance(own, DecryptionFailed):
-            return Unreadable(own)
-        return Existing(known, operation) if own.headers.same_as(headers) else Differs()
+            return Differs(known.ref, different) if different else Unreadable(known.ref, own)
+        if not own.headers.same_as(headers):
+            different = [*different, "headers"]
+        return Differs(known.ref, different) if different else Existing(known, operation)
 
     def _find(
         self, aggregate: OperationAggregate, request: Registration, url: str
-    ) -> Stored[Registration] | DecryptionFailed | None:
+    ) -> Stored[Registration] | Unreadable | None:
         """Find the registration of the same owner and URL.
 
         With a query the id differs if another signing key was the newest at the time of its registration, so the
@@ -303,7 +309,7 @@ class Register:
         found = aggregate.get(request.ref)
         if HIDDEN not in request.callback_url or (found and not register.begins_new_generation(found.record)):
             return found
-        shown, undecrypted = without_query(request.callback_url), None
+        shown, unreadable = without_query(request.callback_url), None
         for each in aggregate.registrations.values():
             if each.record.owner == request.owner and without_query(each.record.callback_url) == shown:
                 known, is_over = self.cipher.url(each.record), register.begins_new_generation(each.record)
@@ -312,8 +318,8 @@ class Register:
                 if known == url:
                     found = found or each
                 elif isinstance(known, DecryptionFailed) and not is_over:
-                    undecrypted = known
-        return undecrypted or found
+                    unreadable = Unreadable(each.record.ref, known)
+        return unreadable or found
 
     def _join(self, joined: Joined) -> Commit[Registered]:
         def then(_: str) -> Created:

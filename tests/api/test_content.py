@@ -69,7 +69,7 @@ def answered(
     bridge: Harness, handler: Handler, path: str, headers: Mapping[str, str], **more: str
 ) -> func.HttpResponse:
     request = func.HttpRequest("GET", BASE + path, headers=headers, params={}, route_params=more, body=b"")
-    return App(bridge.bridge).answer(route_of(handler), request)
+    return App(bridge.bridge, new_request_id=lambda: "an-id").answer(route_of(handler), request)
 
 
 @pytest.mark.parametrize(

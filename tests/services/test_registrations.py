@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from bridge.domain.errors import CommitUnknown, Contended, StorageUnavailable
+from bridge.domain.events import Format
 from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import State
 from bridge.services.registrations import Accepted, Created, Differs, Existing, NoMessage, RegistrationNotFound, TooMany
@@ -73,13 +74,23 @@ def test_registering_the_same_metadata_written_differently_changes_nothing(bridg
     assert isinstance(result, Existing)
 
 
-@pytest.mark.parametrize("change", [{"events": (FinalStatus.FAILED,)}, {"metadata": '{"a":1}'}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"events": (FinalStatus.FAILED,)},
+        {"metadata": '{"a":1}'},
+        {"group": "long"},
+        {"format": Format.CLOUDEVENTS},
+        {"metadata": '{"a":1}', "group": "long"},
+    ],
+)
 def test_registering_the_same_with_other_content_differs(bridge: Harness, change: Mapping[str, object]) -> None:
-    """A client that wants other content must cancel first."""
+    """A client that wants other content must cancel first. The result names the registration and what differs."""
     request = bridge.request()
     bridge.registrations.register(request)
 
-    assert bridge.registrations.register(replace(request, **change)) == Differs()  # type: ignore[arg-type]
+    result = bridge.registrations.register(replace(request, **change))  # type: ignore[arg-type]
+    assert result == Differs(request.ref, list(change))
 
 
 def test_an_operation_has_at_most_twenty_registrations(bridge: Harness) -> None:
