@@ -203,6 +203,7 @@ def test_a_ping_is_logged_with_its_caller(caplog: pytest.LogCaptureFixture) -> N
 
     lines = [json.loads(record.message) for record in caplog.records if "callback.pinged" in record.message]
     known = {"event": "callback.pinged", "to": "receiver.example.com", "caller": "unknown"}
+    assert len({line.pop("request_id") for line in lines}) == 2
     assert lines == [
         {**known, "message": ids[0], "address": None, "status": 204, "error": None},
         {**known, "message": ids[1], "address": "203.0.113.7", "status": None, "error": "timeout"},
