@@ -31,7 +31,7 @@ function row(entry) {
   const open = isOpen(entry.id);
   const toggle = el("button", {
     type: "button", class: "plain id", "aria-expanded": String(open), "data-focus": entry.id, click: () => toggleRow(entry.id),
-  }, el("span", { class: "caret", "aria-hidden": "true" }, "▸"), entry.operation.id);
+  }, entry.operation.id);
   return el("tr", { class: open ? "entry open" : "entry", click: ({ target }) => clickedRow(entry.id, target) },
     el("td", { class: "is" }, badge(entry)),
     el("th", { scope: "row", class: "what" }, toggle, entry.operation.source === "default" ? null : el("span", { class: "quiet" }, ` ${entry.operation.source}`)),
@@ -120,8 +120,8 @@ function nothing() {
   return [
     el("h3", {}, "Nothing is registered yet"),
     el("p", {}, "Register the id of an operation that Speech is running, and the URL to call when the operation ends."),
-    isLocal() && el("p", {}, "On a local start any operation id will do: the fake Speech service lets it succeed after 12 s, or fail if “fail” is in its name. ",
-      "Its receiver is ", el("code", {}, receiver()), "."),
+    isLocal() && el("p", {}, "On a local start, submit a job to the fake Speech service first, as the README shows, and register its operation. ",
+      "The local receiver is ", el("code", {}, receiver()), "."),
     el("p", { class: "actions" }, el("button", { type: "button", class: "main", click: register }, "Register a callback"),
       copyButton("Copy as curl", example)),
     el("pre", {}, example),

@@ -22,7 +22,7 @@ _FLAGS = (
 )
 
 #: Milliseconds to wait for an element on a slow machine.
-MAX_WAIT = 60_000
+MAX_WAIT = 180_000
 
 Scheme = Literal["light", "dark"]
 

@@ -32,7 +32,7 @@ SAID: list[tuple[Callable[[Place], Broken], list[str]]] = [
     ),
     (
         situations.refused_by_the_rules,
-        ["refused-by-rules", "The rules do not let callbacks go to this URL", "BRIDGE_CALLBACK_ALLOWED_NETWORKS"],
+        ["refused by the rules", "The rules do not let callbacks go to this URL", "BRIDGE_CALLBACK_ALLOWED_NETWORKS"],
     ),
     (
         situations.operation_unknown_upstream,
