@@ -56,9 +56,9 @@ def _imports(tree: ast.Module) -> set[str]:
 
 def costs() -> list[tuple[str, float]]:
     """List what each module costs by itself, in milliseconds, the dearest packages first."""
-    said = _run(["-X", "importtime", "-c", "import function_app"]).stderr
+    output = _run(["-X", "importtime", "-c", "import function_app"]).stderr
     spent: dict[str, float] = {}
-    for line in said.splitlines():
+    for line in output.splitlines():
         own, _, name = (part.strip() for part in line.removeprefix("import time:").split("|"))
         if own.isdecimal():
             package = name if name.startswith("bridge") else ".".join(name.split(".")[:2])

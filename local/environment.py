@@ -49,8 +49,8 @@ def _make(folder: Path, locks: Sequence[Path], stamp: Path) -> int:
         return 1
     texts = [path.read_text(encoding="utf-8") for path in locks]
     if not _has(folder, "".join(texts)):
-        if said := _install(folder, locks, texts):
-            print(*said, sep="\n", file=sys.stderr)
+        if output := _install(folder, locks, texts):
+            print(*output, sep="\n", file=sys.stderr)
             print(f"installing into {folder} failed: check the package index, and run make again.", file=sys.stderr)
             return 1
         stamp.write_text("".join(texts), encoding="utf-8")

@@ -59,8 +59,8 @@ def failure(error: str | None, status: int | None) -> str:
 class Narrator:
     """Turns the app's log into sentences. Repeated statuses of an operation are left out."""
 
-    def __init__(self, tell: Callable[[Sentence], None]) -> None:
-        self._tell = tell
+    def __init__(self, script: Callable[[Sentence], None]) -> None:
+        self._tell = script
         self._statuses: dict[str, str] = {}
 
     def take(self, event: str, level: str, fields: Mapping[str, Any]) -> None:
@@ -76,9 +76,9 @@ class Narrator:
             self._tell(Sentence(name="app", text=f"{event}: {', '.join(named)}", bad=True))
 
     def _is_new(self, fields: Mapping[str, Any]) -> bool:
-        said = fields["status"] or fields["error"]
-        before, self._statuses[fields["operation"]] = self._statuses.get(fields["operation"]), said
-        return bool(said != before)
+        output = fields["status"] or fields["error"]
+        before, self._statuses[fields["operation"]] = self._statuses.get(fields["operation"]), output
+        return bool(output != before)
 
 
 def _name(fields: Mapping[str, Any]) -> str:
@@ -116,8 +116,8 @@ def _attempted(name: str, fields: Mapping[str, Any]) -> Sentence:
 
 
 def _of_a_source(_: str, fields: Mapping[str, Any]) -> Sentence:
-    said = [str(fields[each]) for each in ("what", "advice") if fields.get(each)]
-    return Sentence(name="Speech", text=". ".join(said), bad=True)
+    output = [str(fields[each]) for each in ("what", "advice") if fields.get(each)]
+    return Sentence(name="Speech", text=". ".join(output), bad=True)
 
 
 #: The sentence for each event, from the operation id and the fields of the line.

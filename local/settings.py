@@ -115,8 +115,8 @@ def app_environment(settings: Settings, environ: Mapping[str, str]) -> dict[str,
         chosen |= {"SPEECH_REQUESTS_PER_SECOND": "10", "BRIDGE_POLL_INTERVAL": "10s"}
     if not environ.get("BRIDGE_SIGNING_KEYS"):
         chosen["BRIDGE_SIGNING_KEYS"] = _signing_key(settings.folder)
-    said = {name: value for name, value in environ.items() if value or name not in chosen}
-    return {**chosen, **said}
+    output = {name: value for name, value in environ.items() if value or name not in chosen}
+    return {**chosen, **output}
 
 
 def write_local_settings(path: Path, environment: Mapping[str, str], inherited: Mapping[str, str]) -> None:

@@ -86,8 +86,8 @@ def _play_successes(recorder: Recorder) -> None:
     public_id = recorder.register(BODY).body["id"]
     recorder.register(BODY)
     recorder.register({**BODY, "callbackUrl": GONE})
-    bridge.sender.tell(GONE, 410)
-    bridge.upstream.tell(OPERATION_ID, "Running", "Succeeded")
+    bridge.sender.script(GONE, 410)
+    bridge.upstream.script(OPERATION_ID, "Running", "Succeeded")
     for _ in range(30):
         bridge.clock.advance(20)
         bridge.sweep()
@@ -128,7 +128,7 @@ def _play_errors(recorder: Recorder) -> None:
     for _ in range(PINGS_A_MINUTE + 1):
         recorder.post(Handlers.ping, "/callbacks/ping", {"callbackUrl": HOOK})
     [delivered] = bridge.register("operation-3")
-    bridge.upstream.tell("operation-3", "Succeeded")
+    bridge.upstream.script("operation-3", "Succeeded")
     path = f"/registrations/{delivered.public_id}/redeliver"
     for _ in range(RUNS_AN_HOUR + 2):
         bridge.clock.advance(60)

@@ -75,12 +75,12 @@ def test_three_callbacks_survive_a_kill_and_a_restart(
     environment: Mapping[str, str], upstream: Upstream, receiver: Receiver
 ) -> None:
     """The operation is polled once for all three. The app is killed before a retry, started again, and delivers."""
-    upstream.tell("black-box", "Running")
+    upstream.script("black-box", "Running")
     receiver.answer("/two", 500)
     with start(environment) as app:
         created = [register(app, "black-box", f"{receiver.url}/{path}") for path in ("one", "two", "three")]
         upstream.wait_for(2)
-        upstream.tell("black-box", "Succeeded")
+        upstream.script("black-box", "Succeeded")
         app.lines.wait_for(lambda lines: sum("delivery.attempted" in line for line in lines) == len(created))
         app.kill()
     asked = len(upstream.requests)

@@ -69,9 +69,9 @@ def test_exactly_the_existing_settings_are_documented() -> None:
 def test_defaults_match_the_code(row: list[str]) -> None:
     name, default = row[0].strip("`"), row[-1].strip("`")
 
-    said = read_settings({**ENVIRONMENT, name: default})
+    output = read_settings({**ENVIRONMENT, name: default})
 
-    assert getattr(said, names()[name]) == Settings.model_fields[names()[name]].default
+    assert getattr(output, names()[name]) == Settings.model_fields[names()[name]].default
 
 
 def test_the_retry_schedule_matches_the_code() -> None:
@@ -163,13 +163,13 @@ def test_slow_receivers_leave_threads_for_other_work() -> None:
     """The host runs batchSize plus newBatchThreshold messages at once, and some threads remain free."""
     queues = HOST["extensions"]["queues"]
     at_once = queues["batchSize"] + queues["newBatchThreshold"]
-    said = re.search(r"`PYTHON_THREADPOOL_THREAD_COUNT` for the worker as well: `(\d+)`", page("settings.md"))
-    assert said is not None
+    output = re.search(r"`PYTHON_THREADPOOL_THREAD_COUNT` for the worker as well: `(\d+)`", page("settings.md"))
+    assert output is not None
     started = (ROOT / "local" / "settings.py").read_text()
 
     assert f"up to {at_once} queue messages at once" in page("settings.md")
-    assert int(said[1]) >= at_once + 8
-    assert f'"PYTHON_THREADPOOL_THREAD_COUNT": "{said[1]}"' in started
+    assert int(output[1]) >= at_once + 8
+    assert f'"PYTHON_THREADPOOL_THREAD_COUNT": "{output[1]}"' in started
 
 
 def test_generated_parts_are_up_to_date() -> None:

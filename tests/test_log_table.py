@@ -54,8 +54,8 @@ def test_log_lines_show_only_host_and_port_of_a_callback(bridge: Harness, caplog
     caplog.set_level(logging.DEBUG)
     client = Client.of(bridge)
     public_id = client.register(BODY).body["id"]
-    bridge.sender.tell(HOOK, 500, 200)
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sender.script(HOOK, 500, 200)
+    bridge.upstream.script("operation-1", "Succeeded")
     for _ in range(8):
         bridge.sweep()
         bridge.deliver_all()

@@ -67,10 +67,10 @@ def test_make_works_without_the_folder_of_tools(project: Path) -> None:
 
 def test_ci_requires_the_tools_if_their_folder_is_there(project: Path) -> None:
     """Covers the checks on the oldest Python and the tests on the deployed one."""
-    said = _ci(project)
+    output = _ci(project)
 
-    assert said
-    assert set(said) == {f"required:1 {project.parent / 'shared' / 'bin' / 'bicep'}"}
+    assert output
+    assert set(output) == {f"required:1 {project.parent / 'shared' / 'bin' / 'bicep'}"}
 
 
 def test_ci_requires_no_tool_without_the_folder(project: Path) -> None:

@@ -99,8 +99,8 @@ def _node_on_path() -> Node | None:
 
 
 def _major_version(program: str) -> int:
-    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
-    major = said.strip().removeprefix("v").partition(".")[0]
+    output = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    major = output.strip().removeprefix("v").partition(".")[0]
     return int(major) if major.isdecimal() else 0
 
 
@@ -118,8 +118,8 @@ def _node_in_environment() -> Node | None:
 
 def _fetch_node(say: Callable[[str], None]) -> Node:
     say(f"no Node {_OLDEST_NODE} or newer with npm here: installing {_NODE_FROM_PYPI} from PyPI, once:")
-    if said := install_with_pip(Path(sys.executable), [_NODE_FROM_PYPI], 1):
-        raise _failed("installing Node from PyPI", said)
+    if output := install_with_pip(Path(sys.executable), [_NODE_FROM_PYPI], 1):
+        raise _failed("installing Node from PyPI", output)
     node = _node_in_environment()
     if node is None:
         raise LocalError(f"{_NODE_FROM_PYPI} is installed but brings no Node: install Node 20 or newer by hand.")
@@ -136,13 +136,13 @@ def _install(node: Node, folder: Path) -> None:
 
     npm_ci = [*node.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=http"]
     try:
-        code, said = run(npm_ci, show, cwd=folder)
+        code, output = run(npm_ci, show, cwd=folder)
     finally:
         progress.close()
     if code:
-        raise _failed("installing with npm", said)
+        raise _failed("installing with npm", output)
     _stamp(folder).write_text(_fingerprint(folder))
 
 
-def _failed(what: str, said: Sequence[str]) -> LocalError:
-    return LocalError(f"{what} failed; check the access to the package registry. Output: {' | '.join(said)}")
+def _failed(what: str, output: Sequence[str]) -> LocalError:
+    return LocalError(f"{what} failed; check the access to the package registry. Output: {' | '.join(output)}")

@@ -64,7 +64,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def tell_upstream(upstream: Upstream) -> None:
+def script_upstream(upstream: Upstream) -> None:
     """Script the operations of the demo."""
     for act in ACTS:
-        upstream.tell(act.operation_id, *act.life)
+        upstream.script(act.operation_id, *act.life)

@@ -8,7 +8,7 @@ from typing import Any
 
 import requests
 
-from local.demo.setup import Setup, set_up, tell_upstream
+from local.demo.setup import Setup, script_upstream, set_up
 from local.demo.story import ACTS, Act, problems, verified
 from local.demo.timeline import Timeline
 from local.errors import LocalError
@@ -35,8 +35,8 @@ def demo(environ: Mapping[str, str], clock: Callable[[], float] = time.monotonic
         try:
             _Show(setup, timeline, later).run()
         except (LocalError, requests.RequestException) as error:
-            said = "\n".join(setup.host.lines.entries[-_LAST_WORDS:])
-            raise LocalError(f"the demo failed: {error}\nThe last lines of the function app:\n{said}") from error
+            output = "\n".join(setup.host.lines.entries[-_LAST_WORDS:])
+            raise LocalError(f"the demo failed: {error}\nThe last lines of the function app:\n{output}") from error
     timeline.tell("\nAll three arrived, once each and with good signatures. To try it yourself: make start")
 
 
@@ -55,7 +55,7 @@ class _Show:
     def run(self) -> None:
         """Register, watch until all is over, and check."""
         self._timeline.begin()
-        tell_upstream(self._setup.upstream)
+        script_upstream(self._setup.upstream)
         for act in ACTS:
             self._register(act)
         while not all(shown["state"] in _ENDED for shown in self._shown.values()):

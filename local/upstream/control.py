@@ -58,7 +58,7 @@ def control(
         case "GET", "/fake-speech/answers":
             return Answer.of(listed())
         case "DELETE", path if path == _ALL:
-            operations.tell_all(None, None)
+            operations.script_all(None, None)
             return Answer(status=204)
         case "PUT" | "DELETE", path if path == _JOBS:
             return _tell_jobs(request, syntheses)
@@ -82,7 +82,7 @@ def _tell(request: Request, operations: Operations) -> Answer:
     try:
         if not operation_id:
             all_told = _ToldOfAll.model_validate_json(request.get_data())
-            operations.tell_all(_answer(all_told.always), all_told.seconds)
+            operations.script_all(_answer(all_told.always), all_told.seconds)
             return Answer(status=204)
         told = _ToldOfOne.model_validate_json(request.get_data())
         answers = [_parsed(each) for each in told.answers]
@@ -92,7 +92,7 @@ def _tell(request: Request, operations: Operations) -> Answer:
     except ValueError as error:
         return fault(400, "BadRequest", str(error))
     life = tuple((0.0, each) if isinstance(each, str) else each for each in told.statuses)
-    operations.tell(operation_id, life, answers, always, told.seconds)
+    operations.script(operation_id, life, answers, always, told.seconds)
     return Answer(status=204)
 
 

@@ -91,7 +91,7 @@ class Operations:
         with self._lock:
             self._find(operation_id)
 
-    def tell(
+    def script(
         self, operation_id: str, life: Life, answers: Iterable[Answer], always: Answer | None, seconds: float | None
     ) -> None:
         """Script an operation from now on. Without a life, the current one continues."""
@@ -103,7 +103,7 @@ class Operations:
                 operation.life, operation.since = life, self._clock()
                 self._keep(operation_id, operation)
 
-    def tell_all(self, always: Answer | None, seconds: float | None) -> None:
+    def script_all(self, always: Answer | None, seconds: float | None) -> None:
         """Give every request the same answer for a number of seconds, or forever. None ends the repetition."""
         with self._lock:
             self._for_all = self._standing(always, seconds)

@@ -1,7 +1,7 @@
 """The HTTP server of the fake Speech service: checks the key, records requests, and answers.
 
-The answers follow the public REST reference of `Operations - Get`. Python code scripts them (`tell`, `tell_all`), or
-requests do (`control.py`).
+The answers follow the public REST reference of `Operations - Get`. Python code scripts them (`script`,
+`script_all`), or requests do (`control.py`).
 """
 
 import math
@@ -117,7 +117,7 @@ class Upstream(Stoppable):
         """Return the requests as soon as there are that many, or as the condition holds for them."""
         return self._asked.wait_for(condition, timeout)
 
-    def tell(
+    def script(
         self,
         operation_id: str,
         *statuses: str | tuple[float, str],
@@ -130,11 +130,11 @@ class Upstream(Stoppable):
         continues. The `answers` come first, one per request. Then `always`, if given, replaces the statuses.
         """
         life = tuple((0.0, each) if isinstance(each, str) else each for each in statuses)
-        self._operations.tell(operation_id, life, answers, always, None)
+        self._operations.script(operation_id, life, answers, always, None)
 
-    def tell_all(self, always: Answer | None, seconds: float | None = None) -> None:
+    def script_all(self, always: Answer | None, seconds: float | None = None) -> None:
         """Give every request for an operation the same answer, for a number of seconds or forever. None ends that."""
-        self._operations.tell_all(always, seconds)
+        self._operations.script_all(always, seconds)
 
     def list_by(self, rules: ListRules) -> None:
         """Answer lists of jobs by `rules` from now on."""

@@ -98,7 +98,7 @@ def sender(rules: CallbackRules = LOCAL) -> HttpWebhookSender:
 def test_speech_is_called_according_to_its_reference() -> None:
     """Compared: path, api-version and key."""
     with Upstream.start() as upstream:
-        upstream.tell("operation-1", "Running")
+        upstream.script("operation-1", "Running")
 
         reply = speech(upstream.endpoint).fetch_operation(OPERATION)
 
@@ -121,7 +121,7 @@ def test_a_redirect_of_the_upstream_is_not_followed() -> None:
     """The key would leak to the target."""
     with Upstream.start() as upstream:
         elsewhere = Answer.of({}, status=302, headers={"Location": f"{upstream.endpoint}/avatar/operations/other"})
-        upstream.tell("operation-1", answers=[elsewhere])
+        upstream.script("operation-1", answers=[elsewhere])
 
         reply = speech(upstream.endpoint).fetch_operation(OPERATION)
 
@@ -374,9 +374,9 @@ def test_a_table_that_does_not_answer_is_reported() -> None:
             table.commit(Transaction("p", (Insert("a", {"n": 1}),)))
 
 
-def multipart(said: bytes, times: int = 1) -> bytes:
+def multipart(output: bytes, times: int = 1) -> bytes:
     """Return an answer to a transaction with the same part for each write."""
-    part = b"--changesetresponse_1\r\nContent-Type: application/http\r\n\r\n" + said
+    part = b"--changesetresponse_1\r\nContent-Type: application/http\r\n\r\n" + output
     head = b"--batchresponse_1\r\nContent-Type: multipart/mixed; boundary=changesetresponse_1\r\n\r\n"
     body = head + part * times + b"--changesetresponse_1--\r\n--batchresponse_1--\r\n"
     return MULTIPART + b"Content-Length: %d\r\n\r\n" % len(body) + body

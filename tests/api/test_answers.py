@@ -143,8 +143,8 @@ def test_a_registration_is_shown_with_its_attempts(bridge: Harness) -> None:
     """The registration has one failed and one successful attempt."""
     client = Client.of(bridge)
     public_id = client.register(GOOD).body["id"]
-    bridge.upstream.tell("operation-1", "Succeeded")
-    bridge.sender.tell(str(GOOD["callbackUrl"]), 500, 200)
+    bridge.upstream.script("operation-1", "Succeeded")
+    bridge.sender.script(str(GOOD["callbackUrl"]), 500, 200)
     bridge.sweep()
     bridge.deliver_all()
     bridge.clock.advance(5)
@@ -167,7 +167,7 @@ def test_a_registration_is_shown_with_its_attempts(bridge: Harness) -> None:
 def test_the_secret_of_the_answer_verifies_the_callback(bridge: Harness) -> None:
     """The verification uses the public package, like a receiver."""
     secret = Client.of(bridge).register(GOOD).body["signingSecret"]
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
 
@@ -193,7 +193,7 @@ def test_redelivering_is_202_after_the_first_message(bridge: Harness) -> None:
     client = Client.of(bridge)
     public_id = client.register(GOOD).body["id"]
     early = client.call(Handlers.redeliver, f"/registrations/{public_id}/redeliver", method="POST", id=public_id)
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
 
@@ -247,7 +247,7 @@ def test_a_list_of_a_state_shows_only_that(bridge: Harness) -> None:
     """The order is by the start of the state, newest first. Metadata and attempts are omitted."""
     register_many(bridge, 6)
     for number in (4, 2):
-        bridge.upstream.tell(f"operation-{number}", "Succeeded")
+        bridge.upstream.script(f"operation-{number}", "Succeeded")
         bridge.sweep()
         bridge.clock.advance(60)
     bridge.deliver_all()
@@ -264,8 +264,8 @@ def test_a_list_of_a_state_shows_only_that(bridge: Harness) -> None:
 def test_a_list_shows_when_the_next_attempt_is(bridge: Harness) -> None:
     """The postponing step stores the time in the index."""
     Client.of(bridge).register(GOOD)
-    bridge.upstream.tell("operation-1", "Succeeded")
-    bridge.sender.tell(str(GOOD["callbackUrl"]), 500)
+    bridge.upstream.script("operation-1", "Succeeded")
+    bridge.sender.script(str(GOOD["callbackUrl"]), 500)
     bridge.sweep()
     bridge.deliver_all()
 
@@ -324,7 +324,7 @@ def test_status_shows_the_health_of_the_bridge(bridge: Harness) -> None:
 
 def test_status_shows_a_source_that_only_fails(bridge: Harness) -> None:
     register_many(bridge, 1)
-    bridge.upstream.tell("operation-0", UNRESOLVED)
+    bridge.upstream.script("operation-0", UNRESOLVED)
     for _ in range(60):
         bridge.sweep()
         bridge.clock.advance(10)
@@ -334,7 +334,7 @@ def test_status_shows_a_source_that_only_fails(bridge: Harness) -> None:
     assert source["unreachableSince"] == "2026-11-23T12:00:01.000Z"
     assert source["problem"] == {"kind": "dns_failed", "detail": "the name has no address"}
     assert source["advice"] == "check SPEECH_ENDPOINT, its name and the network's way to it"
-    bridge.upstream.tell("operation-0", "Running")
+    bridge.upstream.script("operation-0", "Running")
     for _ in range(60):
         bridge.sweep()
         bridge.clock.advance(10)

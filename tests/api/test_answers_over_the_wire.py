@@ -58,7 +58,7 @@ class Wired:
     def after(self, *answers: Answer) -> Operation:
         """Register an operation with these answers of the upstream, and poll once per answer when due."""
         self.bridge.register()
-        self.upstream.tell("operation-1", "Running", answers=answers)
+        self.upstream.script("operation-1", "Running", answers=answers)
         self.bridge.sweep()
         for _ in answers[1:]:
             self.bridge.clock.now = due(self.operation)
@@ -145,7 +145,7 @@ def test_each_known_answer_has_the_effect_of_the_table(wired: Wired, example: di
 def test_errors_in_a_row_double_the_wait(wired: Wired, answer: Answer, kind: PollErrorKind) -> None:
     """After the n-th error in a row, the wait is at least 2 s · 2ⁿ, here from 15 to 300 s."""
     wired.bridge.register()
-    wired.upstream.tell("operation-1", "Running", always=answer)
+    wired.upstream.script("operation-1", "Running", always=answer)
     waits = []
     for _ in range(10):
         wired.bridge.sweep()
@@ -159,7 +159,7 @@ def test_errors_in_a_row_double_the_wait(wired: Wired, answer: Answer, kind: Pol
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize(
-    ("said", "wait"),
+    ("output", "wait"),
     [
         ("38", 38),
         ("Mon, 23 Nov 2026 12:02:00 GMT", 120),
@@ -167,9 +167,9 @@ def test_errors_in_a_row_double_the_wait(wired: Wired, answer: Answer, kind: Pol
         ("Tue, 23 Nov 2027 12:00:00 GMT", 3600),
     ],
 )
-def test_the_source_pauses_for_the_time_of_its_answer(wired: Wired, status: int, said: str, wait: float) -> None:
+def test_the_source_pauses_for_the_time_of_its_answer(wired: Wired, status: int, output: str, wait: float) -> None:
     """The time is in seconds or a date, at most an hour. The operation is postponed without an error count."""
-    operation = wired.after(Answer(status=status, headers={"Retry-After": said}))
+    operation = wired.after(Answer(status=status, headers={"Retry-After": output}))
 
     assert due(operation) == NOON + timedelta(seconds=wait)
     wired.bridge.register("operation-2")
@@ -184,10 +184,10 @@ def test_the_source_pauses_for_the_time_of_its_answer(wired: Wired, status: int,
     assert [each.operation_id for each in list(wired.upstream.requests)[2:]] == ["operation-1"]
 
 
-@pytest.mark.parametrize("said", ["-5", "Mon, 23 Nov 2026 11:00:00 GMT", "soon", "", "1e9", "١٢"])
-def test_a_429_without_a_future_time_pauses_the_source_for_30_seconds(wired: Wired, said: str) -> None:
+@pytest.mark.parametrize("output", ["-5", "Mon, 23 Nov 2026 11:00:00 GMT", "soon", "", "1e9", "١٢"])
+def test_a_429_without_a_future_time_pauses_the_source_for_30_seconds(wired: Wired, output: str) -> None:
     """The pause is 30 s. Times in the past or below zero are ignored."""
-    headers = {"Retry-After": said.encode().decode("latin-1")}
+    headers = {"Retry-After": output.encode().decode("latin-1")}
     operation = wired.after(Answer(status=429, headers=headers))
 
     assert due(operation) == NOON + timedelta(seconds=30)
@@ -218,7 +218,7 @@ def test_an_operation_is_rejected_after_three_answers(wired: Wired) -> None:
 def test_the_deadline_ends_in_one_last_poll(wired: Wired) -> None:
     """The last poll is at exactly 24 h. Without a final status, the operation expires."""
     wired.bridge.register()
-    wired.upstream.tell("operation-1", "Running")
+    wired.upstream.script("operation-1", "Running")
     wired.bridge.clock.advance(timedelta(hours=24) - timedelta(seconds=7))
     wired.bridge.sweep()
     assert due(wired.operation) == NOON + timedelta(hours=24)
@@ -240,7 +240,7 @@ def test_the_reason_of_a_failure_is_fetched_from_the_job() -> None:
 
         bridge = harness(upstream=real, SPEECH_ENDPOINT=upstream.endpoint, BRIDGE_ENRICH="errors")
         submit(upstream, "operation-1")
-        upstream.tell("operation-1", "Failed")
+        upstream.script("operation-1", "Failed")
         bridge.register()
 
         bridge.sweep()

@@ -327,7 +327,7 @@ def test_accepted_metadata_is_returned_unchanged(metadata: dict[str, object]) ->
 
     if answer.status == 201:
         assert answer.body["metadata"] == json.loads(json.dumps(metadata))
-        bridge.upstream.tell("operation-1", "Succeeded")
+        bridge.upstream.script("operation-1", "Succeeded")
         bridge.sweep()
         bridge.deliver_all()
         assert json.loads(bridge.sender.posted[0].body)["data"]["metadata"] == answer.body["metadata"]

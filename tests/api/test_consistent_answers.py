@@ -110,7 +110,7 @@ class Scene:
 
     def end(self) -> None:
         """End the operation, and send its message."""
-        self.bridge.upstream.tell("operation-1", "Succeeded")
+        self.bridge.upstream.script("operation-1", "Succeeded")
         self.wait(1)
         self.bridge.sweep()
 
@@ -201,7 +201,7 @@ def run_again(at: Scene) -> Writer:
 def given_up(at: Scene) -> Writer:
     """Make the last attempt of a run."""
     at.end()
-    at.bridge.sender.tell(HOOK, 500)
+    at.bridge.sender.script(HOOK, 500)
     while at.bridge.registration(at.ref).last_attempt < 9:
         at.deliver()
         at.wait(30)
@@ -212,9 +212,9 @@ def given_up(at: Scene) -> Writer:
 def dropped(at: Scene) -> Writer:
     """Make attempts until the oldest kept ones are dropped."""
     at.end()
-    at.bridge.sender.tell(HOOK, 500)
+    at.bridge.sender.script(HOOK, 500)
     at.fail_often(5)
-    at.bridge.sender.tell(HOOK, 500, 500, 204)
+    at.bridge.sender.script(HOOK, 500, 500, 204)
 
     def write() -> None:
         for _ in range(3):

@@ -116,8 +116,8 @@ def test_every_line_of_a_request_has_its_ids(bridge: Harness, caplog: pytest.Log
     app, hook = app_of(bridge), str(GOOD["callbackUrl"])
     sent = {**JSON, "x-ms-client-request-id": MINE}
     ask(app, route_of(Handlers.register), body=json.dumps(GOOD).encode(), headers=sent)
-    bridge.sender.tell(hook, 410)
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sender.script(hook, 410)
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
     order = b'{"since": "2026-11-23T00:00:00Z", "states": ["dead"]}'

@@ -195,11 +195,11 @@ def test_a_cursor_is_bound_to_its_filters(bridge: Harness) -> None:
 def test_a_list_shows_the_last_attempt_of_each_entry(bridge: Harness) -> None:
     """A retried delivery differs from a new one without a further request."""
     client = Client.of(bridge)
-    bridge.sender.tell("https://refusing.example.com/", 401)
-    bridge.sender.tell("https://silent.example.com/", Unreachable(error=Failure.TIMEOUT))
+    bridge.sender.script("https://refusing.example.com/", 401)
+    bridge.sender.script("https://silent.example.com/", Unreachable(error=Failure.TIMEOUT))
     for name in ("refusing", "silent"):
         client.register({"operationId": "operation-1", "callbackUrl": f"https://{name}.example.com/", "group": "long"})
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     new = page(client, "state=pending").body["value"]
     bridge.deliver_all()
@@ -233,7 +233,7 @@ def test_a_webhook_id_finds_its_registration_in_one_partition(bridge: Harness) -
     [ref] = bridge.register()
     bridge.register("operation-2", "https://other.example.com/")
     for name in ("operation-1", "operation-2"):
-        bridge.upstream.tell(name, "Succeeded")
+        bridge.upstream.script(name, "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
     message_id = bridge.registration(ref).expected_message().id

@@ -26,8 +26,8 @@ def message(client: Client, public_id: str) -> Answer:
 
 def end(bridge: Harness, *statuses: int) -> None:
     """End the operation, and run the attempts of one sweep."""
-    bridge.sender.tell(HOOK, *statuses or (200,))
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sender.script(HOOK, *statuses or (200,))
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
 

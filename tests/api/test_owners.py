@@ -61,10 +61,10 @@ def register(client: Client, operation_id: str = "operation-1", url: str = URL) 
 
 def end_as_dead(bridge: Harness, url: str = URL) -> None:
     """Make all waiting registrations dead."""
-    bridge.sender.tell(url, 410)
+    bridge.sender.script(url, 410)
     bridge.sweep()
     bridge.deliver_all()
-    bridge.sender.tell(url, 200)
+    bridge.sender.script(url, 200)
 
 
 def state_of(bridge: Harness, public_id: str) -> State:
@@ -107,7 +107,7 @@ def test_another_owners_registration_is_404(
     guarded: Harness, ann: Client, bob: Client, route: Handler, method: str
 ) -> None:
     """The answer equals that for an unknown id, and the registration is unchanged."""
-    guarded.upstream.tell("operation-1", "Succeeded")
+    guarded.upstream.script("operation-1", "Succeeded")
     public_id = register(ann)
     end_as_dead(guarded)
 
@@ -161,7 +161,7 @@ def test_bulk_redelivery_covers_the_registrations_of_the_caller(
     guarded: Harness, ann: Client, bob: Client, admin: Client
 ) -> None:
     """An admin's order covers all owners."""
-    guarded.upstream.tell("operation-1", "Succeeded")
+    guarded.upstream.script("operation-1", "Succeeded")
     mine, theirs = register(ann), register(bob)
     end_as_dead(guarded)
     order = json.dumps({"states": ["dead"], "since": "2026-11-23T12:00:00Z"}).encode()
@@ -182,7 +182,7 @@ def test_each_owner_has_a_separate_signing_secret(guarded: Harness, ann: Client,
     }
     ping = json.dumps({"callbackUrl": URL}).encode()
     assert bob.call(Handlers.ping, "/callbacks/ping", method="POST", body=ping, headers=JSON).status == 200
-    guarded.upstream.tell("operation-1", "Succeeded")
+    guarded.upstream.script("operation-1", "Succeeded")
     register(ann)
     guarded.sweep()
     guarded.deliver_all()
@@ -196,7 +196,7 @@ def test_each_owner_has_a_separate_signing_secret(guarded: Harness, ann: Client,
 
 def test_an_admin_reads_cancels_and_redelivers_all_registrations(guarded: Harness, ann: Client, admin: Client) -> None:
     """The registration still belongs to its owner."""
-    guarded.upstream.tell("operation-1", "Succeeded")
+    guarded.upstream.script("operation-1", "Succeeded")
     public_id = register(ann)
 
     assert admin.call(Handlers.read_registration, id=public_id).status == 200
@@ -219,7 +219,7 @@ def test_the_overview_covers_the_registrations_of_the_caller(
 ) -> None:
     """Deliveries of others are hidden, except from an admin."""
     register(ann)
-    guarded.upstream.tell("operation-1", "Succeeded")
+    guarded.upstream.script("operation-1", "Succeeded")
     guarded.sweep()
     guarded.deliver_all()
 

@@ -31,7 +31,7 @@ def purge(client: Client, ref: RegistrationRef, query: str = "purge=true") -> An
 
 def end(bridge: Harness) -> None:
     """End the operation, and deliver."""
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.clock.advance(60)
     bridge.sweep()
     bridge.deliver_all()
@@ -51,7 +51,7 @@ def _delivered(bridge: Harness, _: RegistrationRef) -> None:
 
 
 def _dead(bridge: Harness, _: RegistrationRef) -> None:
-    bridge.sender.tell(HOOK, 410)
+    bridge.sender.script(HOOK, 410)
     end(bridge)
 
 
@@ -107,7 +107,7 @@ def test_a_skipped_registration_is_purged_beside_the_others(bridge: Harness) -> 
 def test_a_registration_that_has_not_ended_is_not_purged(bridge: Harness, state: State) -> None:
     [ref] = bridge.register("operation-1", HOOK)
     if state is State.PENDING:
-        bridge.sender.tell(HOOK, 500)
+        bridge.sender.script(HOOK, 500)
         end(bridge)
     assert bridge.registration(ref).state is state
     before = keys(bridge)

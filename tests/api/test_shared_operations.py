@@ -89,7 +89,7 @@ def state_of(bridge: Harness, public_id: str) -> State:
 
 def end(bridge: Harness, status: str = "Succeeded") -> None:
     """End the operation, and deliver."""
-    bridge.upstream.tell("operation-1", status)
+    bridge.upstream.script("operation-1", status)
     bridge.clock.advance(60)
     bridge.sweep()
     bridge.deliver_all()
@@ -110,7 +110,7 @@ def bring(bridge: Harness, ann: Client, state: State) -> str:
     more, answer = _STATES[state]
     public_id = registered(ann, ANNS, **more)
     if answer is not None:
-        bridge.sender.tell(ANNS, answer)
+        bridge.sender.script(ANNS, answer)
         end(bridge)
     assert state_of(bridge, public_id) is state
     return public_id
@@ -286,7 +286,7 @@ def test_registering_again_after_a_late_cancellation_takes_the_operation_again(
     bridge.clock.advance(1)
 
     again = register(ann, ANNS, metadata={"attempt": 2})
-    bridge.sender.tell(ANNS, 200)
+    bridge.sender.script(ANNS, 200)
     bridge.deliver_all()
 
     assert (again.status, again.body["id"]) == (201, public_id)
@@ -315,7 +315,7 @@ def test_a_registration_canceled_after_its_end_can_be_replaced(
     """Two owners guessed the id in turn, and an admin freed the operation each time."""
     for guesser in (eve, client_of(bridge, tenant, BOB)):
         for number in range(10):
-            bridge.sender.tell(f"{EVES}/{number}", 410 if state is State.DEAD else 200)
+            bridge.sender.script(f"{EVES}/{number}", 410 if state is State.DEAD else 200)
         guessed = [registered(guesser, f"{EVES}/{number}") for number in range(10)]
         end(bridge)
         assert {state_of(bridge, each) for each in guessed} == {state}

@@ -19,8 +19,8 @@ URL, OTHER = "https://hooks.example.com/avatar", "https://other.example.com:8443
 def bridge() -> Harness:
     """Return a bridge with two failing receivers: one answers 503, the other 401."""
     made = harness(BRIDGE_CALLBACK_ALLOWED_PORTS="*")
-    made.sender.tell(URL, 503)
-    made.sender.tell(OTHER, 401)
+    made.sender.script(URL, 503)
+    made.sender.script(OTHER, 401)
     return made
 
 
@@ -38,7 +38,7 @@ def run(bridge: Harness, url: str, *arguments: str) -> Said:
 
 def ended(bridge: Harness, operation_id: str, callback_url: str) -> str:
     """Register, let the operation end, and make the first attempt. Returns the id of the registration."""
-    bridge.upstream.tell(operation_id, "Succeeded")
+    bridge.upstream.script(operation_id, "Succeeded")
     [ref] = bridge.register(operation_id, callback_url)
     bridge.sweep()
     bridge.deliver_all()
@@ -51,9 +51,9 @@ def test_the_failing_ones_are_found_by_host_outcome_state_and_message(bridge: Ha
     [message] = [each.headers["webhook-id"] for each in bridge.sender.posted if each.url == OTHER]
 
     def ids(*options: str) -> list[str]:
-        said = run(bridge, url, "list", *options)
-        assert said.exit == 0, said.err
-        return [line.split("\t")[0] for line in said.out.splitlines()]
+        output = run(bridge, url, "list", *options)
+        assert output.exit == 0, output.err
+        return [line.split("\t")[0] for line in output.out.splitlines()]
 
     assert ids("--outcome", "5xx") == [failing]
     assert ids("--outcome", "401", "--state", "pending,dead") == [refused]
@@ -66,19 +66,19 @@ def test_the_failing_ones_are_found_by_host_outcome_state_and_message(bridge: Ha
 
 def test_a_pending_one_gets_its_next_attempt_now(bridge: Harness, url: str) -> None:
     name = ended(bridge, "operation-1", URL)
-    bridge.sender.tell(URL, 204)
+    bridge.sender.script(URL, 204)
 
-    said = run(bridge, url, "redeliver", name)
+    output = run(bridge, url, "redeliver", name)
     bridge.deliver_all()
 
-    assert said.out == f"{name}  the next attempt is made now\n"
+    assert output.out == f"{name}  the next attempt is made now\n"
     assert "HTTP 204" in run(bridge, url, "show", "operation-1").out
 
 
 def test_nothing_changes_during_an_attempt(bridge: Harness, url: str) -> None:
     heard: list[str] = []
     bridge.sender.during = lambda: heard.append(run(bridge, url, "redeliver", bridge_name[0]).out)
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge_name = [each.public_id for each in bridge.register("operation-1", URL)]
 
     bridge.sweep()
@@ -107,10 +107,10 @@ def test_many_are_counted_first_and_then_tried_again(bridge: Harness, url: str) 
 def test_the_message_is_the_one_that_was_sent(bridge: Harness, url: str) -> None:
     name = ended(bridge, "operation-1", URL)
 
-    said = run(bridge, url, "message", name)
+    output = run(bridge, url, "message", name)
 
     [sent] = bridge.sender.posted
-    assert said.out.encode() == sent.body
+    assert output.out.encode() == sent.body
 
 
 def test_an_ended_registration_can_be_erased_and_a_pending_one_cannot(bridge: Harness, url: str) -> None:
@@ -131,7 +131,7 @@ def test_a_local_receiver_gets_a_copy_that_it_can_verify_while_the_callback_goes
 ) -> None:
     ended(bridge, "operation-1", URL)
     bridge.clock.advance(60)
-    bridge.upstream.tell("operation-2", "Succeeded")
+    bridge.upstream.script("operation-2", "Succeeded")
     [ref] = bridge.register("operation-2", OTHER)
     secret = run(bridge, url, "secret", OTHER).out.strip()
     steps = iter((bridge.sweep, bridge.deliver_all))
@@ -144,9 +144,9 @@ def test_a_local_receiver_gets_a_copy_that_it_can_verify_while_the_callback_goes
         step()
 
     with Receiver.start() as receiver:
-        said = type_in("listen", "--forward", f"{receiver.url}/hook", environment={"BRIDGE_URL": url}, sleep=wait)
+        output = type_in("listen", "--forward", f"{receiver.url}/hook", environment={"BRIDGE_URL": url}, sleep=wait)
 
-    assert said.exit == 130, said.err
+    assert output.exit == 130, output.err
     [copy] = receiver.callbacks
     [sent] = [each for each in bridge.sender.posted if each.url == OTHER]
     assert (copy.path, copy.body) == ("/hook", sent.body)
@@ -166,10 +166,10 @@ def test_listening_changes_nothing_on_the_bridge(bridge: Harness, url: str) -> N
         raise KeyboardInterrupt
 
     with Receiver.start() as receiver:
-        said = type_in(
+        output = type_in(
             "listen", "--forward", receiver.url, "--since", "1h", environment={"BRIDGE_URL": url}, sleep=leave
         )
 
-    assert f"  {name}  HTTP 204\n" in said.out
+    assert f"  {name}  HTTP 204\n" in output.out
     assert bridge.memory.rows() == rows
     assert bridge.queue.take() == []

@@ -28,10 +28,10 @@ def all_three_say(broken: Broken, *words: str) -> None:
     doctor = type_in("doctor", environment=environment(broken))
 
     assert (shown.exit, status.exit, doctor.exit) == (0, 0, 1), doctor.out
-    for said in (shown.out, status.out, doctor.out):
-        assert [word for word in words if word not in said] == [], said
-    for said in (status.out, doctor.out):
-        assert broken.name in said
+    for output in (shown.out, status.out, doctor.out):
+        assert [word for word in words if word not in output] == [], output
+    for output in (status.out, doctor.out):
+        assert broken.name in output
 
 
 def test_wrong_speech_key(at: Place) -> None:

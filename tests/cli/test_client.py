@@ -28,25 +28,25 @@ EMPTY: Answer = (200, {"value": [], "nextLink": None})
 )
 def test_an_invalid_environment_is_one_line(environment: dict[str, str], words: str) -> None:
     """The client makes no call and shows no secret."""
-    said = type_in("list", environment=environment)
+    output = type_in("list", environment=environment)
 
-    assert (said.exit, said.out) == (2, "")
-    assert len(said.err.splitlines()) == 1
-    assert words in said.err
-    assert "secret" not in said.err
+    assert (output.exit, output.out) == (2, "")
+    assert len(output.err.splitlines()) == 1
+    assert words in output.err
+    assert "secret" not in output.err
 
 
 @pytest.mark.parametrize("suffix", ["", "/", "/api", "/api/"])
 def test_the_address_may_have_a_trailing_slash_or_the_route_prefix(fake: FakeBridge, suffix: str) -> None:
-    fake.tell("GET registrations", EMPTY)
+    fake.script("GET registrations", EMPTY)
 
-    said = type_in("list", environment={"BRIDGE_URL": fake.url + suffix})
+    output = type_in("list", environment={"BRIDGE_URL": fake.url + suffix})
 
-    assert said.exit == 0, said.err
+    assert output.exit == 0, output.err
 
 
 def test_key_and_token_are_sent_in_headers(fake: FakeBridge) -> None:
-    fake.tell("GET registrations", EMPTY)
+    fake.script("GET registrations", EMPTY)
 
     type_in("list", environment={**fake.environment, "BRIDGE_KEY": "key", "BRIDGE_TOKEN": "token"})
 
@@ -56,7 +56,7 @@ def test_key_and_token_are_sent_in_headers(fake: FakeBridge) -> None:
 
 def test_a_netrc_entry_is_never_sent(fake: FakeBridge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An entry of `.netrc` for the same host can be the password of another service."""
-    fake.tell("GET registrations", EMPTY)
+    fake.script("GET registrations", EMPTY)
     (tmp_path / "netrc").write_text("default login me password secret")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
 
@@ -69,11 +69,11 @@ def test_an_unreachable_address_is_one_line_with_advice() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
-    said = type_in("list", environment={"BRIDGE_URL": f"http://127.0.0.1:{port}"})
+    output = type_in("list", environment={"BRIDGE_URL": f"http://127.0.0.1:{port}"})
 
-    assert said.exit == 3
+    assert output.exit == 3
     assert (
-        said.err == f"http://127.0.0.1:{port} does not answer (ConnectionError): check that it runs, and BRIDGE_URL\n"
+        output.err == f"http://127.0.0.1:{port} does not answer (ConnectionError): check that it runs, and BRIDGE_URL\n"
     )
 
 
@@ -100,47 +100,47 @@ def test_an_unreachable_address_is_one_line_with_advice() -> None:
     ],
 )
 def test_an_error_answer_has_advice(fake: FakeBridge, status: int, body: object, words: str) -> None:
-    fake.tell("GET registrations", (status, body))
+    fake.script("GET registrations", (status, body))
 
-    said = type_in("list", environment=fake.environment)
+    output = type_in("list", environment=fake.environment)
 
-    assert (said.exit, said.out, len(said.err.splitlines())) == (3, "", 1)
-    assert words in said.err
+    assert (output.exit, output.out, len(output.err.splitlines())) == (3, "", 1)
+    assert words in output.err
 
 
 def test_a_400_is_a_usage_error_with_every_problem(fake: FakeBridge) -> None:
     """All problems appear in one line, and the exit code is that of a usage error."""
     wrong = problem("InvalidRequest", "…", ("state", "is wrong"), ("limit", "is too"))
-    fake.tell("GET registrations", (400, wrong))
+    fake.script("GET registrations", (400, wrong))
 
-    said = type_in("list", environment=fake.environment)
+    output = type_in("list", environment=fake.environment)
 
-    assert (said.exit, said.out, said.err) == (2, "", "InvalidRequest: state is wrong; limit is too\n")
+    assert (output.exit, output.out, output.err) == (2, "", "InvalidRequest: state is wrong; limit is too\n")
 
 
 def test_an_error_answer_shows_retry_after(fake: FakeBridge) -> None:
     answer = (429, problem("TooManyPings", "Ten a minute at the most."), {"Retry-After": "17"})
-    fake.tell("POST callbacks/ping", answer)
+    fake.script("POST callbacks/ping", answer)
 
-    said = type_in("ping", "https://hooks.example.com/", environment=fake.environment)
+    output = type_in("ping", "https://hooks.example.com/", environment=fake.environment)
 
-    assert (said.exit, said.err) == (3, "TooManyPings: Ten a minute at the most. Try again in 17 s.\n")
+    assert (output.exit, output.err) == (3, "TooManyPings: Ten a minute at the most. Try again in 17 s.\n")
 
 
 def test_a_redirect_is_not_followed(fake: FakeBridge) -> None:
     """The key would leak to the redirect's target. The message names the target."""
-    fake.tell("GET registrations", (302, "", {"Location": f"{fake.url}/elsewhere"}))
+    fake.script("GET registrations", (302, "", {"Location": f"{fake.url}/elsewhere"}))
 
-    said = type_in("list", environment={**fake.environment, "BRIDGE_KEY": "key"})
+    output = type_in("list", environment={**fake.environment, "BRIDGE_KEY": "key"})
 
-    assert (said.exit, len(fake.calls)) == (3, 1)
-    assert f"it redirects to {fake.url}/elsewhere; set BRIDGE_URL to that" in said.err
+    assert (output.exit, len(fake.calls)) == (3, 1)
+    assert f"it redirects to {fake.url}/elsewhere; set BRIDGE_URL to that" in output.err
 
 
 @pytest.mark.parametrize("arguments", [("--json", "list"), ("list", "--json")])
 def test_json_option_works_before_and_after_the_command(fake: FakeBridge, arguments: tuple[str, ...]) -> None:
     """Answers go to standard output, errors to standard error."""
-    fake.tell("GET registrations", EMPTY, (404, problem("NotFound", "There is no such page.")))
+    fake.script("GET registrations", EMPTY, (404, problem("NotFound", "There is no such page.")))
 
     listed = type_in(*arguments, environment=fake.environment)
     refused = type_in(*arguments, environment=fake.environment)
@@ -152,18 +152,18 @@ def test_json_option_works_before_and_after_the_command(fake: FakeBridge, argume
 
 def test_status_without_a_sweep_is_shown(fake: FakeBridge) -> None:
     """A new bridge has no sweep yet."""
-    fake.tell("GET status", (200, STATUS))
-    fake.tell("GET registrations", EMPTY)
+    fake.script("GET status", (200, STATUS))
+    fake.script("GET registrations", EMPTY)
 
-    said = type_in("status", environment=fake.environment)
+    output = type_in("status", environment=fake.environment)
 
-    assert said.exit == 0
-    assert said.out.splitlines()[0].split(maxsplit=2) == ["last", "sweep", "none yet"]
+    assert output.exit == 0
+    assert output.out.splitlines()[0].split(maxsplit=2) == ["last", "sweep", "none yet"]
 
 
 def test_keys_and_secrets_are_shown(fake: FakeBridge) -> None:
-    fake.tell("GET signing-keys", (200, {"value": [{"id": "0123", "publicKey": "whpk_AAAA"}]}))
-    fake.tell("GET signing-secret", (200, {"signingSecret": "whsec_AAAA"}))
+    fake.script("GET signing-keys", (200, {"value": [{"id": "0123", "publicKey": "whpk_AAAA"}]}))
+    fake.script("GET signing-secret", (200, {"signingSecret": "whsec_AAAA"}))
 
     keys = type_in("keys", "list", environment=fake.environment)
     secret = type_in("secret", "https://hooks.example.com/avatar", environment=fake.environment)
@@ -181,16 +181,16 @@ def test_open_shows_the_page_in_the_browser(fake: FakeBridge, *, opens: bool, co
         shown.append(url)
         return opens
 
-    said = type_in("open", environment=fake.environment, browse=browse)
+    output = type_in("open", environment=fake.environment, browse=browse)
 
-    assert said.exit == code
+    assert output.exit == code
     assert shown == [f"{fake.url}/api/dashboard"]
-    assert said.out == f"{fake.url}/api/dashboard\n"
+    assert output.out == f"{fake.url}/api/dashboard\n"
 
 
 @pytest.mark.parametrize("arguments", [("-h",), ("list", "-h"), ("keys", "-h"), ("keys", "list", "-h")])
 def test_help_has_a_short_form(arguments: tuple[str, ...]) -> None:
-    said = type_in(*arguments)
+    output = type_in(*arguments)
 
-    assert said.exit == 0
-    assert "Usage:" in said.out
+    assert output.exit == 0
+    assert "Usage:" in output.out

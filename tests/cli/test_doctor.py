@@ -48,18 +48,18 @@ def status(**own: Any) -> tuple[int, Any]:
 
 def examine(fake: FakeBridge, seconds: float = 0) -> dict[str, dict[str, Any]]:
     """Run `doctor` on a clock at noon plus `seconds`. Returns the findings by name."""
-    fake.tell("GET registrations", (200, {"value": [], "nextLink": None}))
+    fake.script("GET registrations", (200, {"value": [], "nextLink": None}))
     now = NOON + timedelta(seconds=seconds)
-    said = type_in("doctor", "--json", environment=fake.environment, clock=lambda: now)
-    looked_at = {each["name"]: each for each in said.json["examined"]}
-    assert said.exit == (0 if said.json["healthy"] else 1)
-    assert said.json["healthy"] is all(each["health"] != "bad" for each in looked_at.values())
+    output = type_in("doctor", "--json", environment=fake.environment, clock=lambda: now)
+    looked_at = {each["name"]: each for each in output.json["examined"]}
+    assert output.exit == (0 if output.json["healthy"] else 1)
+    assert output.json["healthy"] is all(each["health"] != "bad" for each in looked_at.values())
     return looked_at
 
 
 def test_a_healthy_bridge_has_no_bad_finding(fake: FakeBridge) -> None:
-    fake.tell("GET health", ALIVE)
-    fake.tell("GET status", status())
+    fake.script("GET health", ALIVE)
+    fake.script("GET status", status())
 
     found = examine(fake)
 
@@ -103,8 +103,8 @@ def test_a_healthy_bridge_has_no_bad_finding(fake: FakeBridge) -> None:
 def test_a_problem_in_the_status_is_a_bad_finding_with_an_explanation(
     fake: FakeBridge, seen: dict[str, Any], name: str, words: str, do: str
 ) -> None:
-    fake.tell("GET health", ALIVE)
-    fake.tell("GET status", status(**seen))
+    fake.script("GET health", ALIVE)
+    fake.script("GET status", status(**seen))
 
     found = examine(fake)
 
@@ -116,8 +116,8 @@ def test_a_problem_in_the_status_is_a_bad_finding_with_an_explanation(
 @pytest.mark.parametrize(("seconds", "words"), [(45, "45 s ahead of the bridge's"), (-45, "45 s behind the bridge's")])
 def test_a_clock_difference_is_a_bad_finding(fake: FakeBridge, seconds: float, words: str) -> None:
     """The comparison uses the Date header of an answer."""
-    fake.tell("GET health", ALIVE)
-    fake.tell("GET status", status())
+    fake.script("GET health", ALIVE)
+    fake.script("GET status", status())
 
     found = examine(fake, seconds)
 
@@ -143,8 +143,8 @@ def test_a_rejected_credential_ends_the_examination(
     words: str,
 ) -> None:
     """The finding explains the missing ones and has advice."""
-    fake.tell("GET health", health)
-    fake.tell("GET status", answer)
+    fake.script("GET health", health)
+    fake.script("GET status", answer)
 
     found = examine(fake)
 
@@ -157,37 +157,37 @@ def test_an_unreachable_bridge_is_one_line_with_advice() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
-    said = type_in("doctor", environment={"BRIDGE_URL": f"http://127.0.0.1:{port}"})
+    output = type_in("doctor", environment={"BRIDGE_URL": f"http://127.0.0.1:{port}"})
 
-    assert said.exit == 1
-    assert f"http://127.0.0.1:{port} does not answer" in said.out
-    assert "check that it runs, and BRIDGE_URL" in said.out
+    assert output.exit == 1
+    assert f"http://127.0.0.1:{port} does not answer" in output.out
+    assert "check that it runs, and BRIDGE_URL" in output.out
 
 
 def test_the_same_problem_of_many_registrations_is_one_finding(fake: FakeBridge) -> None:
     """The finding has the number of sources and one example."""
     ids = [f"default~operation-{number}~0123456789abcdef" for number in range(3)]
     dead = [registration(each, state="dead", reason="exhausted", attempts=[attempt(error="tls")]) for each in ids]
-    fake.tell("GET health", ALIVE)
-    fake.tell("GET status", status())
+    fake.script("GET health", ALIVE)
+    fake.script("GET status", status())
     nothing: Answer = (200, {"value": [], "nextLink": None})
-    fake.tell("GET registrations", nothing, nothing, (200, {"value": dead, "nextLink": None}))
+    fake.script("GET registrations", nothing, nothing, (200, {"value": dead, "nextLink": None}))
     for each in dead:
-        fake.tell(f"GET registrations/{each['id']}", (200, each))
+        fake.script(f"GET registrations/{each['id']}", (200, each))
 
-    said = type_in("doctor", environment=fake.environment, clock=lambda: NOON)
+    output = type_in("doctor", environment=fake.environment, clock=lambda: NOON)
 
-    assert said.exit == 1
-    assert said.out.count("the receiver's certificate") == 1
-    assert f"(tls); 3 registrations, {ids[0]} for one" in said.out
-    assert "the certificate with its whole chain" in said.out
+    assert output.exit == 1
+    assert output.out.count("the receiver's certificate") == 1
+    assert f"(tls); 3 registrations, {ids[0]} for one" in output.out
+    assert "the certificate with its whole chain" in output.out
 
 
 def test_without_anything_to_examine_doctor_names_the_settings_to_set() -> None:
     """Either an address or settings."""
-    said = type_in("doctor")
+    output = type_in("doctor")
 
-    assert (said.exit, said.err) == (2, "nothing to examine: set BRIDGE_URL, or the app's settings\n")
+    assert (output.exit, output.err) == (2, "nothing to examine: set BRIDGE_URL, or the app's settings\n")
 
 
 @pytest.fixture
@@ -217,27 +217,27 @@ def directly(own: dict[str, str], seconds: float = 0) -> Said:
 
 def test_right_settings_have_no_bad_finding(own: dict[str, str], upstream: Upstream) -> None:
     """Works before the first sweep: the check creates nothing and sends one request."""
-    said = directly(own)
+    output = directly(own)
 
-    assert said.exit == 0, said.out
-    assert "the first sweep will create the table" in said.out
-    assert "accepts the credential" in said.out
+    assert output.exit == 0, output.out
+    assert "the first sweep will create the table" in output.out
+    assert "accepts the credential" in output.out
     assert len(upstream.requests) == 1
-    assert directly(own).out == said.out
+    assert directly(own).out == output.out
 
 
 def test_a_wrong_setting_is_named() -> None:
     """The value never appears."""
-    said = directly({"AzureWebJobsStorage": "UseDevelopmentStorage=true", "BRIDGE_SIGNING_KEYS": "c2hvcnQ="})
+    output = directly({"AzureWebJobsStorage": "UseDevelopmentStorage=true", "BRIDGE_SIGNING_KEYS": "c2hvcnQ="})
 
-    assert said.exit == 1
+    assert output.exit == 1
     named_settings = (
         "SPEECH_ENDPOINT: is not set",
         "BRIDGE_SIGNING_KEYS: each key has",
         "BRIDGE_POLL_SCHEDULE: is not",
     )
-    assert [each for each in named_settings if each not in said.out] == []
-    assert "c2hvcnQ=" not in said.out
+    assert [each for each in named_settings if each not in output.out] == []
+    assert "c2hvcnQ=" not in output.out
 
 
 @pytest.mark.parametrize(
@@ -254,20 +254,20 @@ def test_an_error_of_speech_is_explained(
     own: dict[str, str], upstream: Upstream, answer: str, words: tuple[str, str]
 ) -> None:
     """The explanation comes from the table that polls use."""
-    upstream.tell_all(named(answer))
+    upstream.script_all(named(answer))
 
-    said = directly(own)
+    output = directly(own)
 
-    assert said.exit == 1
-    assert [each for each in words if each not in said.out] == []
+    assert output.exit == 1
+    assert [each for each in words if each not in output.out] == []
 
 
 def test_a_clock_difference_to_storage_is_a_bad_finding(own: dict[str, str]) -> None:
     """The comparison uses the Date header of storage."""
-    said = directly(own, seconds=90)
+    output = directly(own, seconds=90)
 
-    assert said.exit == 1
-    assert "ahead of the storage account's" in said.out
+    assert output.exit == 1
+    assert "ahead of the storage account's" in output.out
 
 
 def test_storage_that_rejects_the_key_is_a_bad_finding(own: dict[str, str]) -> None:
@@ -276,12 +276,12 @@ def test_storage_that_rejects_the_key_is_a_bad_finding(own: dict[str, str]) -> N
     other = base64.b64encode(b"another key").decode()
     changed = f"{before}AccountKey={other};{after.partition(';')[2]}"
 
-    said = directly({**own, "AzureWebJobsStorage": changed})
+    output = directly({**own, "AzureWebJobsStorage": changed})
 
-    assert said.exit == 1
-    assert "storage refuses the bridge" in said.out
-    assert "check the account's key" in said.out
-    assert other not in said.out
+    assert output.exit == 1
+    assert "storage refuses the bridge" in output.out
+    assert "check the account's key" in output.out
+    assert other not in output.out
 
 
 def test_messages_in_the_poison_queue_are_a_bad_finding(own: dict[str, str]) -> None:
@@ -290,7 +290,7 @@ def test_messages_in_the_poison_queue_are_a_bad_finding(own: dict[str, str]) -> 
         queue.create_queue()
         queue.send_message("lost")
 
-    said = directly(own)
+    output = directly(own)
 
-    assert said.exit == 1
-    assert "1 messages failed five times" in said.out
+    assert output.exit == 1
+    assert "1 messages failed five times" in output.out

@@ -90,7 +90,7 @@ def test_no_command_or_line_of_a_start_shows_the_query_of_a_callback_url(start: 
     ping = bridge(start, "ping", f"@{tmp_path / 'url'}")
     arguments = ("register", "--operation-id", "with-a-secret", "--callback-url", f"@{tmp_path / 'url'}")
 
-    said = [
+    output = [
         ping,
         bridge(start, *arguments, "--wait"),
         bridge(start, *arguments, "--json"),
@@ -101,10 +101,10 @@ def test_no_command_or_line_of_a_start_shows_the_query_of_a_callback_url(start: 
     ]
 
     came = requests.get(f"{receiver}/callbacks", timeout=30).json()
-    assert [each.returncode for each in said] == [0] * len(said)
+    assert [each.returncode for each in output] == [0] * len(output)
     assert {each["path"] for each in came} == {"/callback?code=canary"}
-    assert f"{receiver}/callback?…" in said[2].stdout
-    assert not [each for each in said if "canary" in each.stdout + each.stderr]
+    assert f"{receiver}/callback?…" in output[2].stdout
+    assert not [each for each in output if "canary" in each.stdout + each.stderr]
     assert not [line for line in start.lines.entries if "canary" in line]
 
 

@@ -33,11 +33,11 @@ def shows_control_codes(text: str) -> bool:
 @pytest.mark.parametrize("name", ["BRIDGE_KEY", "BRIDGE_TOKEN"])
 @pytest.mark.parametrize("space", ["\r\n", "\n", " ", "\t\n"])
 def test_white_space_around_a_secret_of_the_environment_is_dropped(fake: FakeBridge, name: str, space: str) -> None:
-    fake.tell("GET registrations", EMPTY)
+    fake.script("GET registrations", EMPTY)
 
-    said = type_in("list", environment={**fake.environment, name: f"{space}{SECRET}{space}"})
+    output = type_in("list", environment={**fake.environment, name: f"{space}{SECRET}{space}"})
 
-    assert said.exit == 0, said.err
+    assert output.exit == 0, output.err
     sent = fake.calls[0].headers
     assert (sent.get("X-Functions-Key") or sent.get("Authorization", "").removeprefix("Bearer ")) == SECRET
 
@@ -45,49 +45,49 @@ def test_white_space_around_a_secret_of_the_environment_is_dropped(fake: FakeBri
 @pytest.mark.parametrize("name", ["BRIDGE_KEY", "BRIDGE_TOKEN"])
 @pytest.mark.parametrize("inside", ["\r\n", "\n", "\x00", "\x7f", "é", "\u2028", "\udc80"])
 def test_a_secret_that_no_header_can_carry_is_named_and_never_shown(fake: FakeBridge, name: str, inside: str) -> None:
-    said = type_in("list", environment={**fake.environment, name: f"{SECRET}{inside}{SECRET}"})
+    output = type_in("list", environment={**fake.environment, name: f"{SECRET}{inside}{SECRET}"})
 
-    assert (said.exit, said.out, fake.calls) == (2, "", [])
-    assert said.err == f"{name} has a line break or another character that a header cannot carry: set it again\n"
+    assert (output.exit, output.out, fake.calls) == (2, "", [])
+    assert output.err == f"{name} has a line break or another character that a header cannot carry: set it again\n"
 
 
 @pytest.mark.parametrize("inside", ["\r\n", "\x00", "é"])
 def test_a_secret_header_of_a_callback_is_checked_before_anything_is_sent(fake: FakeBridge, inside: str) -> None:
     environment = {**fake.environment, "RECEIVER": f"{SECRET}{inside}{SECRET}"}
 
-    said = type_in(*LEAST, "--header-env", "Authorization: RECEIVER", environment=environment)
+    output = type_in(*LEAST, "--header-env", "Authorization: RECEIVER", environment=environment)
 
-    assert (said.exit, said.out, fake.calls) == (2, "", [])
-    assert "RECEIVER has a line break or another character" in said.err
-    assert SECRET not in said.err
+    assert (output.exit, output.out, fake.calls) == (2, "", [])
+    assert "RECEIVER has a line break or another character" in output.err
+    assert SECRET not in output.err
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e999", "NaN", "Infinity", "-Infinity"])
 def test_metadata_with_a_number_that_json_cannot_carry_is_wrong_input(fake: FakeBridge, number: str) -> None:
-    said = type_in(*LEAST, "--metadata", f'{{"a": [{number}]}}', environment=fake.environment)
+    output = type_in(*LEAST, "--metadata", f'{{"a": [{number}]}}', environment=fake.environment)
 
-    assert (said.exit, said.out, fake.calls) == (2, "", [])
-    assert "--metadata is not a JSON object, or has a number that JSON cannot express" in said.err
+    assert (output.exit, output.out, fake.calls) == (2, "", [])
+    assert "--metadata is not a JSON object, or has a number that JSON cannot express" in output.err
 
 
 def test_metadata_that_is_nested_without_end_is_wrong_input(fake: FakeBridge) -> None:
     deep = '{"a":' * 200_000
 
-    said = type_in(*LEAST, "--metadata", deep, environment=fake.environment)
+    output = type_in(*LEAST, "--metadata", deep, environment=fake.environment)
 
-    assert (said.exit, fake.calls, len(said.err.splitlines())) == (2, [], 1)
+    assert (output.exit, fake.calls, len(output.err.splitlines())) == (2, [], 1)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_files_may_begin_with_a_byte_order_mark(fake: FakeBridge, tmp_path: Path, encoding: str) -> None:
-    fake.tell("POST registrations", (201, registration(signingSecret="whsec_c2VjcmV0")))
+    fake.script("POST registrations", (201, registration(signingSecret="whsec_c2VjcmV0")))
     metadata, headers = tmp_path / "metadata", tmp_path / "headers"
     metadata.write_text('{"grüße": 1}', encoding=encoding)
     headers.write_text("X-Api-Key: of the file", encoding=encoding)
 
-    said = type_in(*LEAST, "--metadata", f"@{metadata}", "--headers-file", str(headers), environment=fake.environment)
+    output = type_in(*LEAST, "--metadata", f"@{metadata}", "--headers-file", str(headers), environment=fake.environment)
 
-    assert said.exit == 0, said.err
+    assert output.exit == 0, output.err
     [call] = fake.calls
     assert (call.body["metadata"], call.body["headers"]) == ({"grüße": 1}, {"X-Api-Key": "of the file"})
 
@@ -97,10 +97,10 @@ def test_a_received_callback_may_begin_with_a_byte_order_mark(tmp_path: Path) ->
     record.write_text(json.dumps({"headers": {"webhook-id": "msg_1"}, "body": "{}"}), encoding="utf-8-sig")
     secret.write_text("whsec_c2VjcmV0", encoding="utf-8-sig")
 
-    said = type_in("verify", str(record), "--secret-file", str(secret))
+    output = type_in("verify", str(record), "--secret-file", str(secret))
 
-    assert said.exit == 1
-    assert "webhook-timestamp and webhook-signature missing" in said.out
+    assert output.exit == 1
+    assert "webhook-timestamp and webhook-signature missing" in output.out
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,10 @@ def test_a_callback_that_is_not_valid_unicode_is_not_genuine(tmp_path: Path, rec
     received.write_text(json.dumps(record))
     secret.write_text("whsec_c2VjcmV0")
 
-    said = type_in("verify", str(received), "--secret-file", str(secret))
+    output = type_in("verify", str(received), "--secret-file", str(secret))
 
-    assert said.exit in (1, 2)
-    assert not shows_control_codes(said.out + said.err)
+    assert output.exit in (1, 2)
+    assert not shows_control_codes(output.out + output.err)
 
 
 @pytest.mark.parametrize("is_terminal", [True, False], ids=["terminal", "pipe"])
@@ -141,10 +141,10 @@ def test_escape_sequences_of_an_answer_reach_no_terminal(
         attempts=[{**attempt(500), "body": ESCAPES, "address": ESCAPES}],
         operation={"status": ESCAPES, "lastError": {"kind": ESCAPES, "detail": ESCAPES}},
     )
-    fake.tell("GET registrations", (200, {"value": [hostile], "nextLink": None}))
-    fake.tell("GET registrations/default~operation-1~0123456789abcdef", (200, hostile))
-    fake.tell("POST registrations", (201, {**hostile, "signingSecret": ESCAPES}))
-    fake.tell("POST callbacks/ping", (200, {**attempt(500), "error": ESCAPES, "address": ESCAPES}))
+    fake.script("GET registrations", (200, {"value": [hostile], "nextLink": None}))
+    fake.script("GET registrations/default~operation-1~0123456789abcdef", (200, hostile))
+    fake.script("POST registrations", (201, {**hostile, "signingSecret": ESCAPES}))
+    fake.script("POST callbacks/ping", (200, {**attempt(500), "error": ESCAPES, "address": ESCAPES}))
 
     shown = type_in(*arguments, environment=fake.environment, out=Terminal() if is_terminal else None)
     as_json = type_in(*arguments, "--json", environment=fake.environment)
@@ -156,31 +156,31 @@ def test_escape_sequences_of_an_answer_reach_no_terminal(
 
 
 def test_an_error_of_an_answer_reaches_no_terminal_as_escape_sequences(fake: FakeBridge) -> None:
-    fake.tell("GET registrations", (409, {"error": {"code": ESCAPES, "message": ESCAPES, "details": []}}))
+    fake.script("GET registrations", (409, {"error": {"code": ESCAPES, "message": ESCAPES, "details": []}}))
 
-    said = type_in("list", environment=fake.environment)
+    output = type_in("list", environment=fake.environment)
 
-    assert said.exit == 3
-    assert not shows_control_codes(said.err)
+    assert output.exit == 3
+    assert not shows_control_codes(output.err)
 
 
 def test_a_field_that_an_answer_lacks_means_another_version(fake: FakeBridge) -> None:
-    fake.tell("GET status", (200, {**STATUS, "sources": [{}]}))
+    fake.script("GET status", (200, {**STATUS, "sources": [{}]}))
 
-    said = type_in("doctor", environment=fake.environment)
+    output = type_in("doctor", environment=fake.environment)
 
-    assert said.exit == 3
-    assert said.err == "the service at BRIDGE_URL is not this version of the bridge: the answer lacks 'name'\n"
+    assert output.exit == 3
+    assert output.err == "the service at BRIDGE_URL is not this version of the bridge: the answer lacks 'name'\n"
 
 
 @pytest.mark.parametrize("time", ["soon", "2026-11-23T12:00:00", 5])
 def test_an_invalid_time_means_another_version(fake: FakeBridge, time: object) -> None:
-    fake.tell("GET status", (200, {**STATUS, "lastSweepAt": time}))
+    fake.script("GET status", (200, {**STATUS, "lastSweepAt": time}))
 
-    said = type_in("doctor", environment=fake.environment)
+    output = type_in("doctor", environment=fake.environment)
 
-    assert said.exit == 3
-    assert "is not this version of the bridge" in said.err
+    assert output.exit == 3
+    assert "is not this version of the bridge" in output.err
 
 
 @pytest.mark.parametrize("cause", [KeyError("state"), IndexError("5"), TypeError("'int'"), ValueError("x\x1b[2J")])
@@ -193,41 +193,41 @@ def test_a_bug_of_the_command_line_is_reported_as_one(
     def wrong(*_: object) -> NoReturn:
         raise cause
 
-    fake.tell("GET status", (200, STATUS))
-    fake.tell("GET registrations", (200, {"value": [], "nextLink": None}))
+    fake.script("GET status", (200, STATUS))
+    fake.script("GET registrations", (200, {"value": [], "nextLink": None}))
     monkeypatch.setattr("bridge.cli.commands.operating.troubles", wrong)
 
-    said = type_in(*(["--json"] if as_json else []), "status", environment=fake.environment)
+    output = type_in(*(["--json"] if as_json else []), "status", environment=fake.environment)
 
-    message = json.loads(said.err)["error"]["message"] if as_json else said.err
-    assert (said.exit, said.out) == (70, "")
+    message = json.loads(output.err)["error"]["message"] if as_json else output.err
+    assert (output.exit, output.out) == (70, "")
     assert message.startswith(f"this is a bug of the command line {__version__}: please report the command, and ")
     assert f"{type(cause).__name__}: " in message
     assert " at test_hostile_input.py:" in message
-    assert len(said.err.splitlines()) == 1
-    assert not shows_control_codes(said.err)
+    assert len(output.err.splitlines()) == 1
+    assert not shows_control_codes(output.err)
 
 
 def test_a_field_that_a_later_answer_lacks_means_another_version(fake: FakeBridge) -> None:
     """`redeliver` with a time combines several answers."""
     first = {"started": 1, "registrations": ["a"], "more": True, "cursor": "c"}
-    fake.tell("POST redeliver", (202, first), (202, {"started": 1, "registrations": ["b"], "cursor": None}))
+    fake.script("POST redeliver", (202, first), (202, {"started": 1, "registrations": ["b"], "cursor": None}))
 
-    said = type_in("redeliver", "--dead", "--since", "2h", environment=fake.environment)
+    output = type_in("redeliver", "--dead", "--since", "2h", environment=fake.environment)
 
-    assert said.exit == 3
-    assert "is not this version of the bridge: the answer lacks 'more'" in said.err
+    assert output.exit == 3
+    assert "is not this version of the bridge: the answer lacks 'more'" in output.err
 
 
 def test_an_id_with_a_nul_runs_no_command(fake: FakeBridge) -> None:
     odd = registration(state="delivered", attempts=[attempt(204)], operation={"id": "a\x00b", "status": "Succeeded"})
-    fake.tell("POST registrations", (201, {**odd, "signingSecret": "whsec_c2VjcmV0"}))
-    fake.tell("GET registrations/default~operation-1~0123456789abcdef", (200, odd))
+    fake.script("POST registrations", (201, {**odd, "signingSecret": "whsec_c2VjcmV0"}))
+    fake.script("GET registrations/default~operation-1~0123456789abcdef", (200, odd))
 
-    said = type_in(*LEAST, "--wait", "--", "true", environment=fake.environment)
+    output = type_in(*LEAST, "--wait", "--", "true", environment=fake.environment)
 
-    assert said.exit == 2
-    assert "true cannot be run: its arguments or variables contain a NUL" in said.err
+    assert output.exit == 2
+    assert "true cannot be run: its arguments or variables contain a NUL" in output.err
 
 
 class Proxy(BaseHTTPRequestHandler):
@@ -262,16 +262,16 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 def test_a_key_for_this_machine_is_never_sent_to_a_proxy(fake: FakeBridge, proxy: list[str], host: str) -> None:
-    fake.tell("GET registrations", EMPTY)
+    fake.script("GET registrations", EMPTY)
     url = fake.url.replace("127.0.0.1", host)
 
-    said = type_in("list", environment={"BRIDGE_URL": url, "BRIDGE_KEY": SECRET})
+    output = type_in("list", environment={"BRIDGE_URL": url, "BRIDGE_KEY": SECRET})
 
-    assert (said.exit, len(fake.calls), proxy) == (0, 1, []), said.err
+    assert (output.exit, len(fake.calls), proxy) == (0, 1, []), output.err
 
 
 def test_a_callback_of_this_machine_is_read_past_a_proxy(fake: FakeBridge, proxy: list[str]) -> None:
-    said = type_in("verify", f"{fake.url}/callbacks", "--secret-file", "/dev/null")
+    output = type_in("verify", f"{fake.url}/callbacks", "--secret-file", "/dev/null")
 
-    assert said.exit == 2
+    assert output.exit == 2
     assert (len(fake.calls), proxy) == (1, [])

@@ -135,8 +135,8 @@ def test_each_command_has_its_help_where_the_app_is_not_installed() -> None:
 
 def test_doctor_without_its_extra_names_the_extra_and_examines_the_bridge(fake: FakeBridge) -> None:
     """The half over HTTP runs. One line names the extra that the other half needs."""
-    fake.tell("GET health", (200, {"status": "ok"}))
-    fake.tell("GET status", (401, ""))
+    fake.script("GET health", (200, {"status": "ok"}))
+    fake.script("GET status", (401, ""))
 
     done = alone("doctor", BRIDGE_URL=fake.url, AzureWebJobsStorage="UseDevelopmentStorage=true")
 

@@ -66,8 +66,8 @@ def test_every_command_is_documented() -> None:
     assert len(names) == len(EXAMPLES) - 2
     assert [name for name in EXAMPLES if f"| `{name}" not in PAGE] == []
     for name in names:
-        said = type_in(str(name), "--help")
-        assert (said.exit, "Usage:" in said.out) == (0, True)
+        output = type_in(str(name), "--help")
+        assert (output.exit, "Usage:" in output.out) == (0, True)
 
 
 @pytest.mark.parametrize("command", ["", "register", "keys", "keys new"])
@@ -92,15 +92,15 @@ def test_the_list_of_commands_cuts_no_summary(monkeypatch: pytest.MonkeyPatch, c
 def test_every_exit_code_is_documented_and_in_the_help(code: Exit) -> None:
     """By its number."""
     assert f"| {code.value} |" in PAGE
-    said = " ".join(type_in("--help").out.partition("Exit codes:")[2].split())
-    assert f" {code.value} " in f" {said} "
+    output = " ".join(type_in("--help").out.partition("Exit codes:")[2].split())
+    assert f" {code.value} " in f" {output} "
 
 
 def test_version_prints_both_versions() -> None:
     """Both the local version and the bridge's version, since one repository contains both."""
-    said = type_in("--version")
+    output = type_in("--version")
 
-    assert (said.exit, said.out) == (0, f"{PROGRAM} {__version__}\n")
+    assert (output.exit, output.out) == (0, f"{PROGRAM} {__version__}\n")
 
 
 def test_the_bridge_accepts_a_new_key() -> None:

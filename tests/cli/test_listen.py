@@ -77,10 +77,10 @@ def receiver() -> Iterator[Receiver]:
 
 def script(fake: FakeBridge, *lists: tuple[int, Any], numbers: int = 3) -> None:
     """Script the lists of a bridge whose clock stands at noon, and its messages."""
-    fake.tell("GET health", (200, {"status": "ok"}, DATE))
-    fake.tell("GET registrations", *lists)
+    fake.script("GET health", (200, {"status": "ok"}, DATE))
+    fake.script("GET registrations", *lists)
     for number in range(1, numbers + 1):
-        fake.tell(f"GET registrations/default~operation-{number}~0123456789abcdef/message", (200, message(number)))
+        fake.script(f"GET registrations/default~operation-{number}~0123456789abcdef/message", (200, message(number)))
 
 
 def listen(fake: FakeBridge, url: str, rounds: Rounds, *more: str) -> Said:
@@ -96,15 +96,15 @@ def test_a_copy_has_the_exact_bytes_and_signature_and_the_bridge_is_only_read(
 ) -> None:
     script(fake, page(), page(entry(1)))
 
-    said = listen(fake, f"{receiver.url}/hook?code=canary", Rounds(3))
+    output = listen(fake, f"{receiver.url}/hook?code=canary", Rounds(3))
 
     [copy] = receiver.callbacks
     assert (copy.method, copy.path, copy.body) == ("POST", "/hook?code=canary", BODY.encode())
     assert copy.headers["content-type"] == "application/json; charset=utf-8"
     assert Webhook(SECRET).verify(copy.body, copy.headers) == json.loads(BODY)
-    assert said.exit == 130
-    assert said.out == "msg_1  avatar.operation.succeeded  default~operation-1~0123456789abcdef  HTTP 204\n"
-    assert said.err == f"forwarding to {receiver.url}/hook?…; Ctrl-C ends\n"
+    assert output.exit == 130
+    assert output.out == "msg_1  avatar.operation.succeeded  default~operation-1~0123456789abcdef  HTTP 204\n"
+    assert output.err == f"forwarding to {receiver.url}/hook?…; Ctrl-C ends\n"
     assert {call.method for call in fake.calls} == {"GET"}
 
 
@@ -186,9 +186,9 @@ def test_errors_of_the_receiver_are_shown_and_end_nothing(fake: FakeBridge, rece
     receiver.answer("/hook", 500, Answer(status=302, headers={"Location": "https://example.com/"}))
     script(fake, page(entry(1)), page(entry(2, seconds=2)), page(entry(3, seconds=3)))
 
-    said = listen(fake, f"{receiver.url}/hook", Rounds(3))
+    output = listen(fake, f"{receiver.url}/hook", Rounds(3))
 
-    assert [line.split("  ")[-1] for line in said.out.splitlines()] == ["HTTP 500", "HTTP 302", "HTTP 204"]
+    assert [line.split("  ")[-1] for line in output.out.splitlines()] == ["HTTP 500", "HTTP 302", "HTTP 204"]
 
 
 def test_a_receiver_that_does_not_run_is_shown_and_gets_the_next_message(fake: FakeBridge, receiver: Receiver) -> None:
@@ -202,10 +202,10 @@ def test_a_receiver_that_does_not_run_is_shown_and_gets_the_next_message(fake: F
         if not started:
             started.append(Receiver.start(port=port))
 
-    said = listen(fake, f"http://127.0.0.1:{port}/hook", Rounds(2, start_it))
+    output = listen(fake, f"http://127.0.0.1:{port}/hook", Rounds(2, start_it))
 
     started[0].stop()
-    assert [line.split("  ")[-1] for line in said.out.splitlines()] == [
+    assert [line.split("  ")[-1] for line in output.out.splitlines()] == [
         "no answer (ConnectionError): check that the receiver runs",
         "HTTP 204",
     ]
@@ -215,14 +215,14 @@ def test_errors_of_the_bridge_are_shown_once_and_lose_no_message(fake: FakeBridg
     """Neither of a list nor of a message."""
     script(fake, page(), SLOW, (502, "<html>"), page(entry(1)), page(entry(2, seconds=2), entry(1)))
     path = "GET registrations/default~operation-1~0123456789abcdef/message"
-    fake.tell(path, SLOW, (200, message(1)))
+    fake.script(path, SLOW, (200, message(1)))
     rounds = Rounds(6)
 
-    said = listen(fake, receiver.url, rounds)
+    output = listen(fake, receiver.url, rounds)
 
-    assert said.exit == 130
+    assert output.exit == 130
     assert [each.headers["webhook-id"] for each in receiver.callbacks] == ["msg_1", "msg_2"]
-    assert said.err.count("the bridge cannot be read for now, and is tried again: ") == 1
+    assert output.err.count("the bridge cannot be read for now, and is tried again: ") == 1
     assert rounds.waits[:4] == [4.0, 8.0, LONGEST_WAIT, LONGEST_WAIT]
 
 
@@ -238,18 +238,18 @@ def test_a_bridge_that_cannot_be_read_at_the_start_ends_the_command(
 ) -> None:
     script(fake, answer)
 
-    said = listen(fake, receiver.url, Rounds(1))
+    output = listen(fake, receiver.url, Rounds(1))
 
-    assert said.exit == 3
-    assert words in said.err
+    assert output.exit == 3
+    assert words in output.err
 
 
 def test_a_key_that_is_withdrawn_later_ends_the_command(fake: FakeBridge, receiver: Receiver) -> None:
     script(fake, page(), (401, ""))
 
-    said = listen(fake, receiver.url, Rounds(9))
+    output = listen(fake, receiver.url, Rounds(9))
 
-    assert said.exit == 3
+    assert output.exit == 3
 
 
 @pytest.mark.parametrize("status", [403, 404, 409])
@@ -258,12 +258,12 @@ def test_a_message_that_cannot_be_read_is_named_once_and_passed_over(
 ) -> None:
     script(fake, page(entry(2, seconds=2), entry(1)))
     path = "GET registrations/default~operation-1~0123456789abcdef/message"
-    fake.tell(path, (status, problem("NoMessageYet", "There is no message.")))
+    fake.script(path, (status, problem("NoMessageYet", "There is no message.")))
 
-    said = listen(fake, receiver.url, Rounds(3))
+    output = listen(fake, receiver.url, Rounds(3))
 
     assert [each.headers["webhook-id"] for each in receiver.callbacks] == ["msg_2"]
-    assert said.err.count("default~operation-1~0123456789abcdef is not forwarded: NoMessageYet") == 1
+    assert output.err.count("default~operation-1~0123456789abcdef is not forwarded: NoMessageYet") == 1
 
 
 def test_a_message_of_another_owner_is_not_forwarded_without_its_signature(
@@ -272,20 +272,20 @@ def test_a_message_of_another_owner_is_not_forwarded_without_its_signature(
     """An admin sees all registrations, and gets signatures for the own ones only."""
     script(fake, page(entry(2, seconds=2), entry(1)))
     unsigned = {"headers": {"webhook-id": "msg_1", "content-type": "application/json"}, "body": BODY}
-    fake.tell("GET registrations/default~operation-1~0123456789abcdef/message", (200, unsigned))
+    fake.script("GET registrations/default~operation-1~0123456789abcdef/message", (200, unsigned))
 
-    said = listen(fake, receiver.url, Rounds(3))
+    output = listen(fake, receiver.url, Rounds(3))
 
     assert [each.headers["webhook-id"] for each in receiver.callbacks] == ["msg_2"]
-    assert said.err.count("default~operation-1~0123456789abcdef is not forwarded: another client registered it") == 1
+    assert output.err.count("default~operation-1~0123456789abcdef is not forwarded: another client registered it") == 1
 
 
 def test_json_output_has_one_line_per_copy(fake: FakeBridge, receiver: Receiver) -> None:
     script(fake, page(entry(2, seconds=2), entry(1)))
 
-    said = listen(fake, receiver.url, Rounds(2), "--json")
+    output = listen(fake, receiver.url, Rounds(2), "--json")
 
-    assert [json.loads(line) for line in said.out.splitlines()] == [
+    assert [json.loads(line) for line in output.out.splitlines()] == [
         {
             "registration": f"default~operation-{number}~0123456789abcdef",
             "message": {"id": f"msg_{number}", "type": "avatar.operation.succeeded"},
@@ -334,8 +334,8 @@ def test_the_receiver_gets_nothing_but_the_message(
     ],
 )
 def test_an_invalid_url_is_reported_before_any_request(fake: FakeBridge, url: str) -> None:
-    said = type_in("listen", "--forward", url, environment=fake.environment)
+    output = type_in("listen", "--forward", url, environment=fake.environment)
 
-    assert (said.exit, fake.calls) == (2, [])
-    assert "--forward" in said.err
-    assert "canary" not in said.err
+    assert (output.exit, fake.calls) == (2, [])
+    assert "--forward" in output.err
+    assert "canary" not in output.err

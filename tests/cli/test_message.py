@@ -28,7 +28,7 @@ def answer() -> dict[str, object]:
 
 def test_the_body_is_written_byte_for_byte(fake: FakeBridge) -> None:
     """Without a line break at its end, and in UTF-8 whatever the encoding of the terminal is."""
-    fake.tell(f"GET registrations/{ID}/message", (200, answer()))
+    fake.script(f"GET registrations/{ID}/message", (200, answer()))
 
     done = subprocess.run(
         [sys.executable, "-m", "bridge.cli", "message", ID],
@@ -43,27 +43,27 @@ def test_the_body_is_written_byte_for_byte(fake: FakeBridge) -> None:
 
 
 def test_the_headers_and_the_body_can_be_verified_from_files(fake: FakeBridge, tmp_path: Path) -> None:
-    fake.tell(f"GET registrations/{ID}/message", (200, answer()))
+    fake.script(f"GET registrations/{ID}/message", (200, answer()))
     for name, option in (("body", ()), ("headers", ("--headers",)), ("record", ("--json",))):
-        said = type_in("message", ID, *option, environment=fake.environment)
-        (tmp_path / name).write_bytes(said.out.encode())
+        output = type_in("message", ID, *option, environment=fake.environment)
+        (tmp_path / name).write_bytes(output.out.encode())
     (tmp_path / "secret").write_text(SECRET)
     given = ("--secret-file", str(tmp_path / "secret"), "--at", iso(NOON), "--json")
 
     of_files = type_in("verify", "--headers", str(tmp_path / "headers"), "--body", str(tmp_path / "body"), *given)
     of_json = type_in("verify", str(tmp_path / "record"), *given)
 
-    for said in (of_files, of_json):
-        results = {each["name"]: each["result"] for each in json.loads(said.out)["checks"]}
-        assert (results["headers"], results["timestamp"], results["v1"]) == ("good", "good", "good"), said.out
+    for output in (of_files, of_json):
+        results = {each["name"]: each["result"] for each in json.loads(output.out)["checks"]}
+        assert (results["headers"], results["timestamp"], results["v1"]) == ("good", "good", "good"), output.out
 
 
 def test_a_terminal_gets_no_control_codes_of_a_message(fake: FakeBridge) -> None:
-    fake.tell(f"GET registrations/{ID}/message", (200, {"headers": {}, "body": "a\x1b]0;owned\x07b"}))
+    fake.script(f"GET registrations/{ID}/message", (200, {"headers": {}, "body": "a\x1b]0;owned\x07b"}))
 
-    said = type_in("message", ID, environment=fake.environment, out=Terminal())
+    output = type_in("message", ID, environment=fake.environment, out=Terminal())
 
-    assert said.out == "a ]0;owned b\n"
+    assert output.out == "a ]0;owned b\n"
 
 
 @pytest.mark.parametrize(
@@ -71,17 +71,17 @@ def test_a_terminal_gets_no_control_codes_of_a_message(fake: FakeBridge) -> None
     [({}, "\ud800"), ({}, 5), ([], "{}"), ({"x": "a\r\nb"}, "{}"), ({"a b": "c"}, "{}"), ({"x": 5}, "{}")],
 )
 def test_an_answer_that_is_not_a_message_means_another_version(fake: FakeBridge, headers: object, body: object) -> None:
-    fake.tell(f"GET registrations/{ID}/message", (200, {"headers": headers, "body": body}))
+    fake.script(f"GET registrations/{ID}/message", (200, {"headers": headers, "body": body}))
 
-    said = type_in("message", ID, environment=fake.environment)
+    output = type_in("message", ID, environment=fake.environment)
 
-    assert (said.exit, said.out) == (3, "")
-    assert "is not this version of the bridge" in said.err
+    assert (output.exit, output.out) == (3, "")
+    assert "is not this version of the bridge" in output.err
 
 
 def test_a_registration_without_a_message_is_refused(fake: FakeBridge) -> None:
-    fake.tell(f"GET registrations/{ID}/message", (409, problem("NoMessageYet", "The operation has not ended.")))
+    fake.script(f"GET registrations/{ID}/message", (409, problem("NoMessageYet", "The operation has not ended.")))
 
-    said = type_in("message", ID, environment=fake.environment)
+    output = type_in("message", ID, environment=fake.environment)
 
-    assert (said.exit, said.err) == (3, "NoMessageYet: The operation has not ended.\n")
+    assert (output.exit, output.err) == (3, "NoMessageYet: The operation has not ended.\n")

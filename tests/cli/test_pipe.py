@@ -34,8 +34,8 @@ def cut(fake: FakeBridge, *arguments: str) -> tuple[int, bytes]:
 
 @pytest.mark.parametrize("arguments", [("list", "--all"), ("list", "--json"), ("show", ID)])
 def test_a_command_that_only_shows_ends_well(fake: FakeBridge, arguments: tuple[str, ...]) -> None:
-    fake.tell("GET registrations", (200, {"value": [registration()], "nextLink": LINK}))
-    fake.tell(f"GET registrations/{ID}", (200, registration()))
+    fake.script("GET registrations", (200, {"value": [registration()], "nextLink": LINK}))
+    fake.script(f"GET registrations/{ID}", (200, registration()))
 
     done = cut(fake, *arguments)
 
@@ -44,6 +44,6 @@ def test_a_command_that_only_shows_ends_well(fake: FakeBridge, arguments: tuple[
 
 
 def test_a_command_with_an_outcome_claims_none(fake: FakeBridge) -> None:
-    fake.tell(f"GET registrations/{ID}", (200, registration()))
+    fake.script(f"GET registrations/{ID}", (200, registration()))
 
     assert cut(fake, "watch", ID) == (141, b"")

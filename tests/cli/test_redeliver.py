@@ -12,18 +12,18 @@ ID, OTHER, THIRD = (f"default~operation-{number}~0123456789abcdef" for number in
 def test_each_registration_gets_the_line_of_what_happens_to_it(fake: FakeBridge) -> None:
     pending = registration(ID, state="pending", attempts=[attempt(401)], nextAttemptAt="2026-11-23T12:04:00.000Z")
     in_flight = registration(OTHER, state="pending", attempts=[attempt(401), attempt()])
-    fake.tell(f"GET registrations/{ID}", (200, pending))
-    fake.tell(f"POST registrations/{ID}/redeliver", (202, {**pending, "nextAttemptAt": "2026-11-23T12:01:00.000Z"}))
-    fake.tell(f"GET registrations/{OTHER}", (200, in_flight))
-    fake.tell(f"POST registrations/{OTHER}/redeliver", (202, in_flight))
-    fake.tell(f"GET registrations/{THIRD}", (200, registration(THIRD, state="dead", attempts=[attempt(410)])))
-    fake.tell(f"POST registrations/{THIRD}/redeliver", (202, registration(THIRD, state="pending")))
+    fake.script(f"GET registrations/{ID}", (200, pending))
+    fake.script(f"POST registrations/{ID}/redeliver", (202, {**pending, "nextAttemptAt": "2026-11-23T12:01:00.000Z"}))
+    fake.script(f"GET registrations/{OTHER}", (200, in_flight))
+    fake.script(f"POST registrations/{OTHER}/redeliver", (202, in_flight))
+    fake.script(f"GET registrations/{THIRD}", (200, registration(THIRD, state="dead", attempts=[attempt(410)])))
+    fake.script(f"POST registrations/{THIRD}/redeliver", (202, registration(THIRD, state="pending")))
 
-    said = type_in("redeliver", ID, OTHER, THIRD, environment=fake.environment)
+    output = type_in("redeliver", ID, OTHER, THIRD, environment=fake.environment)
     as_json = type_in("redeliver", ID, OTHER, THIRD, "--json", environment=fake.environment)
 
-    assert said.exit == 0
-    assert said.out.splitlines() == [
+    assert output.exit == 0
+    assert output.out.splitlines() == [
         f"{ID}  the next attempt is made now",
         f"{OTHER}  an attempt is in flight, so nothing has changed",
         f"{THIRD}  a new run of attempts has begun",
@@ -32,24 +32,24 @@ def test_each_registration_gets_the_line_of_what_happens_to_it(fake: FakeBridge)
 
 
 def test_a_new_run_whose_first_attempt_is_in_flight_already_has_begun(fake: FakeBridge) -> None:
-    fake.tell(f"GET registrations/{ID}", (200, registration(state="dead")))
-    fake.tell(f"POST registrations/{ID}/redeliver", (202, registration(state="pending", attempts=[attempt()])))
+    fake.script(f"GET registrations/{ID}", (200, registration(state="dead")))
+    fake.script(f"POST registrations/{ID}/redeliver", (202, registration(state="pending", attempts=[attempt()])))
 
-    said = type_in("redeliver", ID, environment=fake.environment)
+    output = type_in("redeliver", ID, environment=fake.environment)
 
-    assert said.out == f"{ID}  a new run of attempts has begun\n"
+    assert output.out == f"{ID}  a new run of attempts has begun\n"
 
 
 def test_those_before_a_refused_one_are_reported(fake: FakeBridge) -> None:
-    fake.tell(f"GET registrations/{ID}", (200, registration(state="dead")))
-    fake.tell(f"POST registrations/{ID}/redeliver", (202, registration(state="pending")))
-    fake.tell(f"GET registrations/{OTHER}", (200, registration(OTHER)))
-    fake.tell(f"POST registrations/{OTHER}/redeliver", (409, problem("NoMessageYet", "There is no message.")))
+    fake.script(f"GET registrations/{ID}", (200, registration(state="dead")))
+    fake.script(f"POST registrations/{ID}/redeliver", (202, registration(state="pending")))
+    fake.script(f"GET registrations/{OTHER}", (200, registration(OTHER)))
+    fake.script(f"POST registrations/{OTHER}/redeliver", (409, problem("NoMessageYet", "There is no message.")))
 
-    said = type_in("redeliver", ID, OTHER, environment=fake.environment)
+    output = type_in("redeliver", ID, OTHER, environment=fake.environment)
 
-    assert (said.exit, said.err) == (3, "NoMessageYet: There is no message.\n")
-    assert said.out == f"{ID}  a new run of attempts has begun\n"
+    assert (output.exit, output.err) == (3, "NoMessageYet: There is no message.\n")
+    assert output.out == f"{ID}  a new run of attempts has begun\n"
 
 
 @pytest.mark.parametrize(
@@ -59,14 +59,14 @@ def test_those_before_a_refused_one_are_reported(fake: FakeBridge) -> None:
 def test_many_are_selected_by_state_and_conditions(
     fake: FakeBridge, options: tuple[str, ...], states: list[str]
 ) -> None:
-    fake.tell("POST redeliver", (202, {"started": 1, "registrations": [ID], "more": False, "cursor": None}))
+    fake.script("POST redeliver", (202, {"started": 1, "registrations": [ID], "more": False, "cursor": None}))
     times = ("--since", "2h", "--until", "2026-11-23T13:00:00+01:00")
     chosen = ("--host", "hooks.example.com", *times, "--outcome", "5XX", "--group", "vp9", "--limit", "7")
 
     type_in("redeliver", *options, environment=fake.environment)
-    said = type_in("redeliver", *options, *chosen, environment=fake.environment, clock=lambda: NOON)
+    output = type_in("redeliver", *options, *chosen, environment=fake.environment, clock=lambda: NOON)
 
-    assert said.out == f"{ID}  an attempt follows within a minute\n"
+    assert output.out == f"{ID}  an attempt follows within a minute\n"
     assert [call.body for call in fake.calls] == [
         {"states": states, "limit": 100},
         {
@@ -90,7 +90,7 @@ def test_many_are_read_on_until_there_are_no_more_or_the_limit_is_reached(
     """A page can be short: each call reads a bounded part of the list."""
     ids = [f"default~operation-{number}~0123456789abcdef" for number in range(230)]
     pages = [(ids[:102], "c1"), (ids[102:130], "c2"), (ids[130:], None)]
-    fake.tell(
+    fake.script(
         "POST redeliver",
         *(
             (202, {"started": len(page), "registrations": page, "more": cursor is not None, "cursor": cursor})
@@ -98,20 +98,22 @@ def test_many_are_read_on_until_there_are_no_more_or_the_limit_is_reached(
         ),
     )
 
-    said = type_in("redeliver", "--pending", *limit, environment=fake.environment)
+    output = type_in("redeliver", "--pending", *limit, environment=fake.environment)
 
     assert [call.body["limit"] for call in fake.calls] == sizes
     assert [call.body.get("cursor") for call in fake.calls] == [None, "c1", "c2"][: len(sizes)]
-    assert len([line for line in said.out.splitlines() if line.endswith("within a minute")]) == (230 if is_all else 130)
-    assert ("there are more than --limit" in said.out) is not is_all
+    assert len([line for line in output.out.splitlines() if line.endswith("within a minute")]) == (
+        230 if is_all else 130
+    )
+    assert ("there are more than --limit" in output.out) is not is_all
 
 
 def test_a_page_that_promises_more_without_a_cursor_ends_the_command(fake: FakeBridge) -> None:
-    fake.tell("POST redeliver", (202, {"started": 0, "registrations": [], "more": True, "cursor": None}))
+    fake.script("POST redeliver", (202, {"started": 0, "registrations": [], "more": True, "cursor": None}))
 
-    said = type_in("redeliver", "--dead", environment=fake.environment)
+    output = type_in("redeliver", "--dead", environment=fake.environment)
 
-    assert (said.out, len(fake.calls)) == ("no registration matches\n", 1)
+    assert (output.out, len(fake.calls)) == ("no registration matches\n", 1)
 
 
 def test_a_dry_run_shows_hosts_and_outcomes_and_orders_nothing_else(fake: FakeBridge) -> None:
@@ -124,7 +126,7 @@ def test_a_dry_run_shows_hosts_and_outcomes_and_orders_nothing_else(fake: FakeBr
         ],
         "more": True,
     }
-    fake.tell("POST redeliver", (200, counted))
+    fake.script("POST redeliver", (200, counted))
 
     in_pipe = type_in("redeliver", "--dead", "--dry-run", environment=fake.environment)
     on_terminal = type_in("redeliver", "--dead", "--dry-run", environment=fake.environment, out=Terminal())
@@ -157,6 +159,6 @@ def test_a_dry_run_shows_hosts_and_outcomes_and_orders_nothing_else(fake: FakeBr
     ],
 )
 def test_an_unclear_order_is_a_usage_error_before_any_request(fake: FakeBridge, arguments: tuple[str, ...]) -> None:
-    said = type_in("redeliver", *arguments, environment=fake.environment)
+    output = type_in("redeliver", *arguments, environment=fake.environment)
 
-    assert (said.exit, fake.calls) == (2, [])
+    assert (output.exit, fake.calls) == (2, [])

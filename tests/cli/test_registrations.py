@@ -17,7 +17,7 @@ CREATED = {**registration(), "signingSecret": "whsec_c2VjcmV0"}
 
 def test_register_sends_only_the_given_fields(fake: FakeBridge, tmp_path: Path) -> None:
     """The bridge chooses values for omitted fields."""
-    fake.tell("POST registrations", (201, CREATED))
+    fake.script("POST registrations", (201, CREATED))
     (tmp_path / "metadata.json").write_text('{"video": "intro"}')
 
     type_in(*LEAST, environment=fake.environment)
@@ -39,7 +39,7 @@ def test_register_sends_only_the_given_fields(fake: FakeBridge, tmp_path: Path) 
 
 def test_secret_headers_come_from_sources_that_are_not_public(fake: FakeBridge, tmp_path: Path) -> None:
     """Sources: environment, file, standard input. A public value may be an argument."""
-    fake.tell("POST registrations", (201, CREATED))
+    fake.script("POST registrations", (201, CREATED))
     (tmp_path / "headers").write_text("X-Api-Key: of the file\n\n")
     environment = {**fake.environment, "RECEIVER": "Bearer of the environment"}
     given = ("--header", "X-Tenant: blue", "--header-env", "Authorization: RECEIVER")
@@ -55,8 +55,8 @@ def test_secret_headers_come_from_sources_that_are_not_public(fake: FakeBridge, 
 
 def test_a_secret_url_comes_from_a_file(fake: FakeBridge, tmp_path: Path) -> None:
     """A list of processes shows arguments."""
-    fake.tell("POST registrations", (201, CREATED))
-    fake.tell("POST callbacks/ping", (200, {"message": {}, **attempt(204)}))
+    fake.script("POST registrations", (201, CREATED))
+    fake.script("POST callbacks/ping", (200, {"message": {}, **attempt(204)}))
     (tmp_path / "url").write_text("https://hooks.example.com/avatar?code=canary\n")
 
     type_in(*LEAST[:-1], f"@{tmp_path / 'url'}", environment=fake.environment)
@@ -90,24 +90,24 @@ def test_no_command_shows_the_query_of_a_callback_url(
     url, metadata = "https://hooks.example.com/avatar?code=canary", {"callbackUrl": "https://a.example/?b=mine"}
     shown = delivered() | {"callbackUrl": url, "metadata": metadata, "attempts": [attempt(500)]}
     status: dict[str, object] = {"lastSweepAt": None, "oldestOverdueAt": None, "registrations": {}, "sources": []}
-    fake.tell("POST registrations", (201, {**shown, "signingSecret": "whsec_c2VjcmV0"}))
-    fake.tell("GET registrations", (200, {"value": [shown], "nextLink": None}))
-    fake.tell(f"GET registrations/{ID}", (200, shown))
-    fake.tell(f"POST registrations/{ID}/redeliver", (202, shown))
-    fake.tell("GET operations/operation-1", (200, {**shown["operation"], "registrations": [shown]}))
-    fake.tell("GET status", (200, status))
-    fake.tell("GET signing-secret", (200, {"signingSecret": "whsec_c2VjcmV0"}))
-    fake.tell("POST callbacks/ping", (200, {"message": {}, **attempt(204)}))
+    fake.script("POST registrations", (201, {**shown, "signingSecret": "whsec_c2VjcmV0"}))
+    fake.script("GET registrations", (200, {"value": [shown], "nextLink": None}))
+    fake.script(f"GET registrations/{ID}", (200, shown))
+    fake.script(f"POST registrations/{ID}/redeliver", (202, shown))
+    fake.script("GET operations/operation-1", (200, {**shown["operation"], "registrations": [shown]}))
+    fake.script("GET status", (200, status))
+    fake.script("GET signing-secret", (200, {"signingSecret": "whsec_c2VjcmV0"}))
+    fake.script("POST callbacks/ping", (200, {"message": {}, **attempt(204)}))
 
-    said = type_in(*arguments, *as_json, environment=fake.environment)
+    output = type_in(*arguments, *as_json, environment=fake.environment)
 
-    assert said.exit in (0, 1), said.err
-    assert "canary" not in said.out + said.err
+    assert output.exit in (0, 1), output.err
+    assert "canary" not in output.out + output.err
     assert "canary" not in "".join(call.path for call in fake.calls)
     if arguments[0] in ("show", "list", "register") and as_json:
-        assert "https://hooks.example.com/avatar?…" in said.out
+        assert "https://hooks.example.com/avatar?…" in output.out
     if arguments[0] == "show" and as_json:
-        assert "https://a.example/?b=mine" in said.out
+        assert "https://a.example/?b=mine" in output.out
 
 
 @pytest.mark.parametrize(
@@ -126,16 +126,16 @@ def test_invalid_arguments_are_reported_before_any_request(
     fake: FakeBridge, arguments: tuple[str, ...], words: str
 ) -> None:
     """One line, without the value: a value can be a secret."""
-    said = type_in(*LEAST, *arguments, environment=fake.environment)
+    output = type_in(*LEAST, *arguments, environment=fake.environment)
 
-    assert (said.exit, fake.calls, len(said.err.splitlines())) == (2, [], 1)
-    assert words in said.err
-    assert "1234" not in said.err
+    assert (output.exit, fake.calls, len(output.err.splitlines())) == (2, [], 1)
+    assert words in output.err
+    assert "1234" not in output.err
 
 
 def test_the_secret_is_shown_only_on_request(fake: FakeBridge) -> None:
     """Logs of other scripts stay free of the secret."""
-    fake.tell("POST registrations", (201, CREATED))
+    fake.script("POST registrations", (201, CREATED))
 
     quiet = [type_in(*LEAST, *more, environment=fake.environment) for more in ((), ("--json",))]
     asked = type_in(*LEAST, "--show-secret", environment=fake.environment)
@@ -160,65 +160,65 @@ def test_the_command_after_the_wait_runs_only_on_success(
     fake: FakeBridge, tmp_path: Path, ended: dict[str, object], code: int
 ) -> None:
     """The follow-up command gets the result, and its exit code becomes the exit code."""
-    fake.tell("POST registrations", (201, CREATED))
-    fake.tell(f"GET registrations/{ID}", (200, registration()), (200, ended))
+    fake.script("POST registrations", (201, CREATED))
+    fake.script(f"GET registrations/{ID}", (200, registration()), (200, ended))
     script = f"echo $BRIDGE_OPERATION_ID $BRIDGE_OPERATION_STATUS > {tmp_path}/ran; exit 7"
 
-    said = type_in(*LEAST, "--wait", "--", "sh", "-c", script, environment={**fake.environment, "PATH": "/bin"})
+    output = type_in(*LEAST, "--wait", "--", "sh", "-c", script, environment={**fake.environment, "PATH": "/bin"})
 
-    assert said.exit == code
+    assert output.exit == code
     ran = tmp_path / "ran"
     assert (ran.read_text() if ran.exists() else "") == ("operation-1 Succeeded\n" if code == 7 else "")
 
 
 def test_a_missing_command_is_reported(fake: FakeBridge) -> None:
     """The error appears after the wait, and the registration is unaffected."""
-    fake.tell("POST registrations", (201, CREATED))
-    fake.tell(f"GET registrations/{ID}", (200, delivered()))
+    fake.script("POST registrations", (201, CREATED))
+    fake.script(f"GET registrations/{ID}", (200, delivered()))
 
-    said = type_in(*LEAST, "--wait", "--", "/no/such/command", environment=fake.environment)
+    output = type_in(*LEAST, "--wait", "--", "/no/such/command", environment=fake.environment)
 
-    assert (said.exit, said.err) == (2, "/no/such/command cannot be run: No such file or directory\n")
+    assert (output.exit, output.err) == (2, "/no/such/command cannot be run: No such file or directory\n")
 
 
 @pytest.mark.parametrize("name", ["../status", "default~x", "a b", "default~operation-1~0123456789abcdeg"])
 def test_an_invalid_id_never_becomes_a_path(fake: FakeBridge, name: str) -> None:
     """Applies to every command."""
     for command in ("show", "message", "watch", "cancel", "erase", "redeliver"):
-        said = type_in(command, name, environment=fake.environment)
+        output = type_in(command, name, environment=fake.environment)
 
-        assert (said.exit, fake.calls) == (2, [])
-        assert "is not a registration's id" in said.err
+        assert (output.exit, fake.calls) == (2, [])
+        assert "is not a registration's id" in output.err
 
 
 def test_show_of_an_operation_names_its_registrations(fake: FakeBridge) -> None:
     """Including the reason for giving the operation up."""
     known, other = registration(), registration(OTHER)
     operation = {**known["operation"], "status": "Expired", "reason": "notFound", "registrations": [known, other]}
-    fake.tell("GET operations/operation-1", (200, operation))
+    fake.script("GET operations/operation-1", (200, operation))
 
-    said = type_in("show", "operation-1", "--source", "voices", environment=fake.environment)
+    output = type_in("show", "operation-1", "--source", "voices", environment=fake.environment)
 
-    assert said.exit == 0
+    assert output.exit == 0
     assert fake.calls[0].path == "operations/operation-1?source=voices"
-    assert ID in said.out
-    assert OTHER in said.out
-    assert "for 10 minutes Speech knew no such operation" in said.out
+    assert ID in output.out
+    assert OTHER in output.out
+    assert "for 10 minutes Speech knew no such operation" in output.out
 
 
 def test_show_of_an_operation_with_one_registration_has_its_attempts_and_advice(fake: FakeBridge) -> None:
     """In JSON the operation stays what it is: a program expects one shape."""
     failing = registration(state="dead", reason="exhausted", attempts=[attempt(401)])
     operation = {**failing["operation"], "registrations": [failing]}
-    fake.tell("GET operations/operation-1", (200, operation))
-    fake.tell(f"GET registrations/{ID}", (200, failing))
+    fake.script("GET operations/operation-1", (200, operation))
+    fake.script(f"GET registrations/{ID}", (200, failing))
 
-    said = type_in("show", "operation-1", environment=fake.environment)
+    output = type_in("show", "operation-1", environment=fake.environment)
     as_json = type_in("show", "operation-1", "--json", environment=fake.environment)
 
-    assert said.out.splitlines()[0] == ID
-    assert "1  2026-11-23T12:01:00.000Z  HTTP 401" in said.out
-    assert "register with the required header" in said.out
+    assert output.out.splitlines()[0] == ID
+    assert "1  2026-11-23T12:01:00.000Z  HTTP 401" in output.out
+    assert "register with the required header" in output.out
     assert as_json.json == operation
 
 
@@ -230,11 +230,11 @@ def test_show_collapses_equal_attempts_and_writes_json_answers_over_several_line
            "durationMs": number} for number in range(2, 9)),
         {**attempt(503), "number": 9, "at": "2026-11-23T12:09:00.000Z", "body": "upstream <b>down</b>"},
     ]  # fmt: skip
-    fake.tell(f"GET registrations/{ID}", (200, registration(state="dead", reason="exhausted", attempts=attempts)))
+    fake.script(f"GET registrations/{ID}", (200, registration(state="dead", reason="exhausted", attempts=attempts)))
 
-    said = type_in("show", ID, environment=fake.environment)
+    output = type_in("show", ID, environment=fake.environment)
 
-    lines = [line.split("attempts")[-1].removeprefix("  ").lstrip() for line in said.out.splitlines()]
+    lines = [line.split("attempts")[-1].removeprefix("  ").lstrip() for line in output.out.splitlines()]
     first = lines.index("1  2026-11-23T12:01:00.000Z  connect from 203.0.113.7 in 12 ms")
     assert lines[first + 1 : first + 10] == [
         "2 to 8  2026-11-23T12:02:00.000Z to 2026-11-23T12:08:00.000Z  HTTP 401, 7 times",
@@ -247,19 +247,19 @@ def test_show_collapses_equal_attempts_and_writes_json_answers_over_several_line
         "9  2026-11-23T12:09:00.000Z  HTTP 503 from 203.0.113.7 in 12 ms",
         "upstream <b>down</b>",
     ]
-    indents = [len(line) - len(line.lstrip()) for line in said.out.splitlines() if '"' in line]
+    indents = [len(line) - len(line.lstrip()) for line in output.out.splitlines() if '"' in line]
     assert indents == [indents[0], indents[0] + 2, indents[0] + 2]
 
 
 def test_show_cuts_a_long_json_answer(fake: FakeBridge) -> None:
     made = {**attempt(500), "body": json.dumps(list(range(100)))}
-    fake.tell(f"GET registrations/{ID}", (200, registration(state="dead", reason="exhausted", attempts=[made])))
+    fake.script(f"GET registrations/{ID}", (200, registration(state="dead", reason="exhausted", attempts=[made])))
 
-    said = type_in("show", ID, environment=fake.environment)
+    output = type_in("show", ID, environment=fake.environment)
 
-    assert "18," in said.out
-    assert "19," not in said.out
-    assert "…" in said.out
+    assert "18," in output.out
+    assert "19," not in output.out
+    assert "…" in output.out
 
 
 @pytest.mark.parametrize(("polls", "last", "words"), [
@@ -272,12 +272,12 @@ def test_a_registration_after_a_cancellation_shows_no_missing_time(
 ) -> None:
     """The operation was polled for the canceled registration, and not yet for the new one."""
     created = registration(operation={"polls": polls, "lastPolledAt": last})
-    fake.tell("POST registrations", (201, {**created, "signingSecret": "whsec_c2VjcmV0"}))
+    fake.script("POST registrations", (201, {**created, "signingSecret": "whsec_c2VjcmV0"}))
 
-    said = type_in(*LEAST, environment=fake.environment)
+    output = type_in(*LEAST, environment=fake.environment)
 
-    assert words in said.out
-    assert "None" not in said.out
+    assert words in output.out
+    assert "None" not in output.out
 
 
 def test_list_follows_all_pages(fake: FakeBridge) -> None:
@@ -286,9 +286,9 @@ def test_list_follows_all_pages(fake: FakeBridge) -> None:
     pages = [
         (200, {"value": [registration(each)], "nextLink": next_link}) for each, next_link in ((ID, link), (OTHER, None))
     ]
-    fake.tell("GET registrations", *pages)
+    fake.script("GET registrations", *pages)
     everything = type_in("list", "--state", "dead", "--all", environment=fake.environment)
-    fake.tell("GET registrations", *pages)
+    fake.script("GET registrations", *pages)
     first = type_in("list", "--limit", "1", "--json", environment=fake.environment)
 
     assert [line.split("\t")[0] for line in everything.out.splitlines()] == [ID, OTHER]
@@ -302,12 +302,12 @@ def test_list_follows_all_pages(fake: FakeBridge) -> None:
 
 def test_list_is_a_table_on_a_terminal(fake: FakeBridge) -> None:
     """The table has column names, and a line about further registrations."""
-    fake.tell("GET registrations", (200, {"value": [registration()], "nextLink": "?cursor=1"}))
+    fake.script("GET registrations", (200, {"value": [registration()], "nextLink": "?cursor=1"}))
 
-    said = type_in("list", environment=fake.environment, out=Terminal())
+    output = type_in("list", environment=fake.environment, out=Terminal())
 
-    assert ID in said.out
-    assert "there are more: --all shows them" in said.out
+    assert ID in output.out
+    assert "there are more: --all shows them" in output.out
 
 
 @pytest.mark.parametrize("columns", ["20", "80", "300"])
@@ -316,11 +316,11 @@ def test_list_on_a_terminal_of_any_width_breaks_no_id_and_no_time(
 ) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     name = "default~0f9c4e3a-6f0b-4d3e-9a67-0b8a5f6c7d8e~0123456789abcdef"
-    fake.tell("GET registrations", (200, {"value": [registration(name)], "nextLink": None}))
+    fake.script("GET registrations", (200, {"value": [registration(name)], "nextLink": None}))
 
-    said = type_in("list", environment=fake.environment, out=Terminal(), clock=lambda: NOON + timedelta(minutes=61))
+    output = type_in("list", environment=fake.environment, out=Terminal(), clock=lambda: NOON + timedelta(minutes=61))
 
-    lines = [line.strip() for line in said.out.splitlines()]
+    lines = [line.strip() for line in output.out.splitlines()]
     assert [line for line in lines if line.split("  ")[0] == name]
     assert columns == "20" or [line for line in lines if "61 min ago" in line]
 
@@ -328,15 +328,15 @@ def test_list_on_a_terminal_of_any_width_breaks_no_id_and_no_time(
 def test_list_reads_as_many_pages_as_its_limit_needs(fake: FakeBridge) -> None:
     entries = [registration(f"default~operation-{number}~0123456789abcdef") for number in range(100)]
     link = "http://inside.example:8080/api/registrations?limit=100&cursor=c1"
-    fake.tell(
+    fake.script(
         "GET registrations",
         (200, {"value": entries, "nextLink": link}),
         (200, {"value": entries[:50], "nextLink": link}),
     )
 
-    said = type_in("list", "--limit", "150", environment=fake.environment)
+    output = type_in("list", "--limit", "150", environment=fake.environment)
 
-    assert len(said.out.splitlines()) == 150
+    assert len(output.out.splitlines()) == 150
     assert [call.path for call in fake.calls] == ["registrations?limit=100", "registrations?limit=50&cursor=c1"]
 
 
@@ -353,11 +353,11 @@ def test_list_reads_as_many_pages_as_its_limit_needs(fake: FakeBridge) -> None:
     ],
 )
 def test_list_hands_its_conditions_on(fake: FakeBridge, arguments: tuple[str, ...], parameters: str) -> None:
-    fake.tell("GET registrations", (200, {"value": [], "nextLink": None}))
+    fake.script("GET registrations", (200, {"value": [], "nextLink": None}))
 
-    said = type_in("list", *arguments, environment=fake.environment, clock=lambda: NOON)
+    output = type_in("list", *arguments, environment=fake.environment, clock=lambda: NOON)
 
-    assert said.exit == 0, said.err
+    assert output.exit == 0, output.err
     assert [call.path for call in fake.calls] == [f"registrations?limit=50&{parameters}"]
 
 
@@ -378,10 +378,10 @@ def test_list_hands_its_conditions_on(fake: FakeBridge, arguments: tuple[str, ..
 def test_an_invalid_condition_is_reported_before_any_request(
     fake: FakeBridge, arguments: tuple[str, str], words: str
 ) -> None:
-    said = type_in("list", *arguments, environment=fake.environment)
+    output = type_in("list", *arguments, environment=fake.environment)
 
-    assert (said.exit, fake.calls) == (2, [])
-    assert words in said.err
+    assert (output.exit, fake.calls) == (2, [])
+    assert words in output.err
 
 
 def test_list_has_the_last_outcome_and_the_next_attempt(fake: FakeBridge, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,7 +393,7 @@ def test_list_has_the_last_outcome_and_the_next_attempt(fake: FakeBridge, monkey
         registration(OTHER, state="dead", lastAttempt={**last, "status": None, "error": "timeout", "number": 10}),
         registration(),
     ]
-    fake.tell("GET registrations", (200, {"value": entries, "nextLink": None}))
+    fake.script("GET registrations", (200, {"value": entries, "nextLink": None}))
 
     in_pipe = type_in("list", environment=fake.environment)
     on_terminal = type_in("list", environment=fake.environment, out=Terminal(), clock=lambda: NOON)
@@ -408,8 +408,8 @@ def test_list_has_the_last_outcome_and_the_next_attempt(fake: FakeBridge, monkey
 
 @pytest.mark.parametrize("state", ["dead", "DEAD", "Dead"])
 def test_choices_are_accepted_in_any_letter_case(fake: FakeBridge, state: str) -> None:
-    fake.tell("GET registrations", (200, {"value": [], "nextLink": None}))
-    fake.tell("POST registrations", (201, CREATED))
+    fake.script("GET registrations", (200, {"value": [], "nextLink": None}))
+    fake.script("POST registrations", (201, CREATED))
 
     listed = type_in("list", "--state", state, environment=fake.environment)
     registered = type_in(
@@ -422,14 +422,14 @@ def test_choices_are_accepted_in_any_letter_case(fake: FakeBridge, state: str) -
 
 
 def test_a_choice_that_there_is_not_names_those_that_there_are(fake: FakeBridge) -> None:
-    said = type_in("list", "--state", "gone", environment=fake.environment)
+    output = type_in("list", "--state", "gone", environment=fake.environment)
 
-    assert (said.exit, fake.calls) == (2, [])
-    assert "waiting" in said.err
+    assert (output.exit, fake.calls) == (2, [])
+    assert "waiting" in output.err
 
 
 def test_register_hands_a_group_on(fake: FakeBridge) -> None:
-    fake.tell("POST registrations", (201, CREATED))
+    fake.script("POST registrations", (201, CREATED))
 
     type_in(*LEAST, "--group", "vp9-10min", environment=fake.environment)
 
@@ -439,11 +439,11 @@ def test_register_hands_a_group_on(fake: FakeBridge) -> None:
 def test_cancel_accepts_several_ids(fake: FakeBridge) -> None:
     """One call per registration."""
     for each in (ID, OTHER):
-        fake.tell(f"DELETE registrations/{each}", (204, ""))
+        fake.script(f"DELETE registrations/{each}", (204, ""))
 
-    said = type_in("cancel", ID, OTHER, environment=fake.environment)
+    output = type_in("cancel", ID, OTHER, environment=fake.environment)
 
-    assert said.exit == 0
+    assert output.exit == 0
     assert [(call.method, call.path) for call in fake.calls] == [
         ("DELETE", f"registrations/{ID}"),
         ("DELETE", f"registrations/{OTHER}"),
@@ -451,14 +451,14 @@ def test_cancel_accepts_several_ids(fake: FakeBridge) -> None:
 
 
 def test_erase_removes_registrations_for_good(fake: FakeBridge) -> None:
-    fake.tell(f"DELETE registrations/{ID}", (204, ""))
-    fake.tell(f"DELETE registrations/{OTHER}", (409, problem("NotEnded", "It has not ended; cancel it first.")))
+    fake.script(f"DELETE registrations/{ID}", (204, ""))
+    fake.script(f"DELETE registrations/{OTHER}", (409, problem("NotEnded", "It has not ended; cancel it first.")))
 
-    said = type_in("erase", ID, OTHER, environment=fake.environment)
+    output = type_in("erase", ID, OTHER, environment=fake.environment)
 
     assert [call.path for call in fake.calls] == [f"registrations/{each}?purge=true" for each in (ID, OTHER)]
-    assert (said.exit, said.out) == (3, f"{ID}  removed\n")
-    assert said.err == "NotEnded: It has not ended; cancel it first.\n"
+    assert (output.exit, output.out) == (3, f"{ID}  removed\n")
+    assert output.err == "NotEnded: It has not ended; cancel it first.\n"
 
 
 @pytest.mark.parametrize(
@@ -469,10 +469,10 @@ def test_the_exit_code_of_ping_depends_on_the_answer(
 ) -> None:
     """Only a 2xx gives exit code 0. Other results have advice below."""
     came = {**attempt(status, error), "message": {"id": "msg_ping_1", "type": "bridge.ping"}}
-    fake.tell("POST callbacks/ping", (200, came))
+    fake.script("POST callbacks/ping", (200, came))
 
-    said = type_in("ping", "https://hooks.example.com/", environment=fake.environment)
+    output = type_in("ping", "https://hooks.example.com/", environment=fake.environment)
 
-    assert said.exit == code
-    assert (len(said.out.splitlines()) == 1) is (code == 0)
+    assert output.exit == code
+    assert (len(output.out.splitlines()) == 1) is (code == 0)
     assert json.dumps(fake.calls[0].body) == '{"callbackUrl": "https://hooks.example.com/"}'

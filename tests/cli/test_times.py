@@ -40,17 +40,17 @@ def test_a_planned_time_that_has_passed_is_now_and_never_in_the_past() -> None:
 
 def test_show_has_relative_and_exact_times_on_a_terminal_and_exact_ones_in_a_pipe(fake: FakeBridge) -> None:
     shown = registration(state="pending", nextAttemptAt="2026-11-23T12:14:00.000Z", attempts=[attempt(500)])
-    fake.tell(f"GET registrations/{ID}", (200, shown))
+    fake.script(f"GET registrations/{ID}", (200, shown))
 
-    said = [
+    output = [
         type_in("show", ID, environment=fake.environment, clock=lambda: NOON + timedelta(minutes=10), out=out)
         for out in (Terminal(), None)
     ]
 
-    assert "pending for 10 min (2026-11-23T12:00:00.000Z); next attempt in 4 min (2026-11-23T12:14" in said[0].out
-    assert "1  9 min ago (2026-11-23T12:01:00.000Z)  HTTP 500" in said[0].out
-    assert "pending since 2026-11-23T12:00:00.000Z; next attempt at 2026-11-23T12:14:00.000Z" in said[1].out
-    assert " ago" not in said[1].out
+    assert "pending for 10 min (2026-11-23T12:00:00.000Z); next attempt in 4 min (2026-11-23T12:14" in output[0].out
+    assert "1  9 min ago (2026-11-23T12:01:00.000Z)  HTTP 500" in output[0].out
+    assert "pending since 2026-11-23T12:00:00.000Z; next attempt at 2026-11-23T12:14:00.000Z" in output[1].out
+    assert " ago" not in output[1].out
 
 
 def test_status_has_relative_times_on_a_terminal(fake: FakeBridge) -> None:
@@ -63,10 +63,10 @@ def test_status_has_relative_times_on_a_terminal(fake: FakeBridge) -> None:
         "queue": {"problem": "refuses messages", "since": "2026-11-23T11:00:00.000Z", "advice": "check the roles"},
         "sources": [source],
     }  # fmt: skip
-    fake.tell("GET status", (200, status))
-    fake.tell("GET registrations", (200, {"value": [], "nextLink": None}))
+    fake.script("GET status", (200, status))
+    fake.script("GET registrations", (200, {"value": [], "nextLink": None}))
 
-    said = type_in("status", environment=fake.environment, clock=lambda: NOON, out=Terminal())
+    output = type_in("status", environment=fake.environment, clock=lambda: NOON, out=Terminal())
 
     for words in ("30 s ago (2026", "for 10 min (2026", "refuses messages, for 60 min", "stopped for another 43 s"):
-        assert words in said.out
+        assert words in output.out

@@ -100,11 +100,11 @@ def test_a_single_problem_is_the_only_finding(
     received: ReceivedCallback, known: Known, later: float, name: str, words: str
 ) -> None:
     """The one finding names the cause. A changed timestamp also breaks the signatures."""
-    said = found(received, known, later)
+    output = found(received, known, later)
 
-    assert said[name][0] is BAD
-    assert words in said[name][1]
-    wrong = {each for each, (result, _) in said.items() if result is BAD}
+    assert output[name][0] is BAD
+    assert words in output[name][1]
+    wrong = {each for each, (result, _) in output.items() if result is BAD}
     broken_too = {"v1", "v1a"} if received.headers["webhook-timestamp"] != HEADERS["webhook-timestamp"] else set()
     assert wrong - {name} <= broken_too | ({"v1", "v1a"} if name == "headers" else set())
     assert not is_genuine(verify(received, known, NOON + timedelta(seconds=later)))
@@ -120,11 +120,11 @@ def test_a_single_problem_is_the_only_finding(
 )
 def test_a_changed_body_and_a_wrong_key_are_distinguished(body: bytes, words: str) -> None:
     """Both schemes detect the change."""
-    said = found(ReceivedCallback(HEADERS, body), KNOWN)
+    output = found(ReceivedCallback(HEADERS, body), KNOWN)
 
     for scheme in ("v1", "v1a"):
-        assert said[scheme][0] is BAD
-        assert f"the body was changed after it was signed: {words}" in said[scheme][1]
+        assert output[scheme][0] is BAD
+        assert f"the body was changed after it was signed: {words}" in output[scheme][1]
 
 
 def test_converted_line_breaks_are_detected() -> None:
@@ -132,17 +132,17 @@ def test_converted_line_breaks_are_detected() -> None:
     body = b'{"data":\n{"audience":"https://hooks.example.com"}}'
     headers = KEYRING.headers("msg_1", body, owner="shared", origin=ORIGIN, at=NOON)
 
-    said = found(ReceivedCallback(headers, body.replace(b"\n", b"\r\n")), KNOWN)
+    output = found(ReceivedCallback(headers, body.replace(b"\n", b"\r\n")), KNOWN)
 
-    assert "line breaks were converted" in said["v1"][1]
+    assert "line breaks were converted" in output["v1"][1]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"data": []}', b"[" * 100_000, b"\xff"])
 def test_a_body_of_another_type_raises_no_error(body: bytes) -> None:
     """The signature is wrong, and the body has no audience."""
-    said = found(ReceivedCallback(HEADERS, body), KNOWN)
+    output = found(ReceivedCallback(HEADERS, body), KNOWN)
 
-    assert {said[name][0] for name in ("v1", "v1a", "audience")} == {BAD}
+    assert {output[name][0] for name in ("v1", "v1a", "audience")} == {BAD}
 
 
 @pytest.mark.parametrize("known", [replace(KNOWN, secrets=()), replace(KNOWN, public_keys=())])
@@ -216,14 +216,14 @@ def test_headers_and_body_in_separate_files(tmp_path: Path, shape: str) -> None:
 
 def test_missing_keys_come_from_the_bridge(fake: FakeBridge, received: Path) -> None:
     """The bridge provides the public keys and the secret of the given URL."""
-    fake.tell("GET signing-keys", (200, {"value": [{"id": "k", "publicKey": PUBLIC}]}))
-    fake.tell("GET signing-secret", (200, {"audience": ORIGIN, "subscriber": OWNER, "signingSecret": SECRET}))
+    fake.script("GET signing-keys", (200, {"value": [{"id": "k", "publicKey": PUBLIC}]}))
+    fake.script("GET signing-secret", (200, {"audience": ORIGIN, "subscriber": OWNER, "signingSecret": SECRET}))
     url = ("--callback-url", f"{ORIGIN}/avatar")
 
-    said = type_in("verify", str(received), "--id", "msg_1", *url, environment=fake.environment, clock=lambda: NOON)
+    output = type_in("verify", str(received), "--id", "msg_1", *url, environment=fake.environment, clock=lambda: NOON)
 
-    assert said.exit == 0
-    assert said.out.count("good") == 6
+    assert output.exit == 0
+    assert output.out.count("good") == 6
 
 
 @pytest.mark.parametrize(
@@ -239,6 +239,6 @@ def test_missing_keys_come_from_the_bridge(fake: FakeBridge, received: Path) -> 
 )
 def test_unusable_input_is_a_usage_error(arguments: tuple[str, ...], text: str, words: str) -> None:
     """The message has advice."""
-    said = type_in("verify", *arguments, stdin=text)
+    output = type_in("verify", *arguments, stdin=text)
 
-    assert (said.exit, said.out, words in said.err) == (2, "", True), said.err
+    assert (output.exit, output.out, words in output.err) == (2, "", True), output.err

@@ -35,7 +35,7 @@ def _show_busy(browser: Browser, at: Place) -> None:
     at.receiver.answer("/closed", then=Answer(status=401, body=b'{"error": "no Authorization header"}'))
     at.receiver.answer("/overloaded", then=503)
     at.receiver.answer("/ended", then=410)
-    at.upstream.tell("lost-video", always=named("not found (from the schema)"))
+    at.upstream.script("lost-video", always=named("not found (from the schema)"))
     for number in range(_BUSY):
         group = "short" if number % 3 else "long"
         body = {"operationId": f"earlier-{number:03d}", "callbackUrl": f"{url}/callback", "group": group}
@@ -45,7 +45,7 @@ def _show_busy(browser: Browser, at: Place) -> None:
     for path, count in (("ended", 1), ("overloaded", 2), ("closed", 3)):
         for number in range(count):
             operation_id = str(UUID(int=(count << 120) + 0x4A7C2E5B9D3F1A6080000000 + number, version=4))
-            at.upstream.tell(operation_id, "Succeeded")
+            at.upstream.script(operation_id, "Succeeded")
             host = url.replace("127.0.0.1", "localhost") if path == "overloaded" else url
             names.append(at.registered(app, operation_id, f"{host}/{path}", metadata={"video": path}, group="short"))
     for name in names:

@@ -43,7 +43,7 @@ def test_failing_receivers_are_grouped_by_cause_with_advice(browser: Browser, si
     """A line leads to its registrations. Callbacks that arrive are not in it."""
     site.at.receiver.answer("/404", then=404)
     for operation_id, path in (("broken-a", "404"), ("broken-b", "404"), ("not-broken", "callback")):
-        site.at.upstream.tell(operation_id, "Succeeded")
+        site.at.upstream.script(operation_id, "Succeeded")
         site.register(operation_id, f"{site.at.receiver.url}/{path}")
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
@@ -65,7 +65,7 @@ def test_failing_receivers_are_grouped_by_cause_with_advice(browser: Browser, si
 def test_many_are_redelivered_after_a_preview(browser: Browser, site: Site) -> None:
     """The preview shows how many at which hosts, and starts nothing. A changed form needs another preview."""
     site.at.receiver.answer("/back-soon", 502, 502, then=204)
-    site.at.upstream.tell("many-a", "Succeeded")
+    site.at.upstream.script("many-a", "Succeeded")
     site.register("many-a", f"{site.at.receiver.url}/back-soon")
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
@@ -100,7 +100,7 @@ def test_many_are_redelivered_after_a_preview(browser: Browser, site: Site) -> N
 def test_failed_deliveries_are_redelivered_too(browser: Browser, site: Site) -> None:
     """The state of the filter is preset. A line of the list can say no after all."""
     site.at.receiver.answer("/gone", 410, then=204)
-    site.at.upstream.tell("died-of-410", "Succeeded")
+    site.at.upstream.script("died-of-410", "Succeeded")
     site.register("died-of-410", f"{site.at.receiver.url}/gone", group="dies")
     with looking(browser, site.url, key=KEY, view="?group=dies&state=dead") as page:
         is_ready(page)

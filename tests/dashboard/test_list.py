@@ -32,7 +32,7 @@ def colour(page: Page, selector: str) -> str:
 def test_failing_delivery_is_retrying_on_the_page_and_in_the_api(browser: Browser, site: Site) -> None:
     """The row is amber, with outcome, attempt and next time. The API has the same in `lastAttempt`."""
     site.at.receiver.answer("/locked", then=401)
-    site.at.upstream.tell("fails-with-401", "Succeeded")
+    site.at.upstream.script("fails-with-401", "Succeeded")
     site.register("fails-with-401", f"{site.at.receiver.url}/locked")
     with looking(browser, site.url, key=KEY, view="?operationId=fails-with-401") as page:
         is_ready(page)
@@ -52,7 +52,7 @@ def test_failed_is_red_delivered_is_green_and_polling_is_calm(browser: Browser, 
     """The API's name of the state is in the title."""
     site.at.receiver.answer("/ended", then=410)
     for operation_id, status in (("is-delivered", "Succeeded"), ("is-failed", "Succeeded"), ("is-polling", "Running")):
-        site.at.upstream.tell(operation_id, status)
+        site.at.upstream.script(operation_id, status)
         site.register(operation_id, f"{site.at.receiver.url}/{'ended' if operation_id == 'is-failed' else 'callback'}")
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
@@ -70,7 +70,7 @@ def test_failed_is_red_delivered_is_green_and_polling_is_calm(browser: Browser, 
 def test_a_whole_row_opens_it_and_the_id_fits_in_one_line(browser: Browser, site: Site) -> None:
     """A click beside the id opens and closes the row. A real operation id has 36 characters."""
     operation_id = str(uuid4())
-    site.at.upstream.tell(operation_id, "Running")
+    site.at.upstream.script(operation_id, "Running")
     site.register(operation_id)
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
@@ -94,7 +94,7 @@ def test_each_filter_narrows_the_list_and_can_be_removed(browser: Browser, site:
         ("filter-b", "busy", "two"),
         ("filter-c", "ok", "one"),
     ):
-        site.at.upstream.tell(operation_id, "Succeeded")
+        site.at.upstream.script(operation_id, "Succeeded")
         site.register(operation_id, f"{site.at.receiver.url}/{path}", group=group)
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
@@ -125,8 +125,8 @@ def test_each_filter_narrows_the_list_and_can_be_removed(browser: Browser, site:
 
 def test_search_box_takes_each_kind_of_id_and_a_host(browser: Browser, site: Site) -> None:
     """An operation id, a registration id, the id of a message, a host, a URL, or a mistake with an explanation."""
-    site.at.upstream.tell("look.for.this", "Succeeded")
-    site.at.upstream.tell("not-this-one", "Succeeded")
+    site.at.upstream.script("look.for.this", "Succeeded")
+    site.at.upstream.script("not-this-one", "Succeeded")
     name = site.register("look.for.this")
     site.register("not-this-one", "http://localhost:9/x")
     with looking(browser, site.url, key=KEY) as page:
@@ -167,7 +167,7 @@ def test_every_view_has_an_address(browser: Browser, site: Site) -> None:
     """A link shows filters and open rows, a reload keeps them, and the back button returns to the view before."""
     site.at.receiver.answer("/dead", then=410)
     for operation_id in ("address-dead", "address-delivered"):
-        site.at.upstream.tell(operation_id, "Succeeded")
+        site.at.upstream.script(operation_id, "Succeeded")
     site.register("address-dead", f"{site.at.receiver.url}/dead")
     name = site.register("address-delivered")
     view = f"?state=dead,skipped&host=127.0.0.1:{site.at.receiver.port}"
@@ -206,7 +206,7 @@ def test_wrong_address_is_explained_and_can_be_left(browser: Browser, site: Site
 
 def test_link_to_a_registration_is_copied(browser: Browser, site: Site) -> None:
     """The link opens the row. A link to a registration that does not exist explains itself."""
-    site.at.upstream.tell("to-be-linked", "Running")
+    site.at.upstream.script("to-be-linked", "Running")
     name = site.register("to-be-linked")
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)

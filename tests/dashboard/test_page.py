@@ -64,7 +64,7 @@ def test_sign_in_shows_the_command_for_this_app_and_nothing_behind(browser: Brow
 def test_page_shows_no_query_of_a_callback_url(browser: Browser, site: Site) -> None:
     """The owner's API answers contain the query, but other people can look at a page."""
     for operation_id in ("with-a-secret-url", "with-another"):
-        site.at.upstream.tell(operation_id, "Running")
+        site.at.upstream.script(operation_id, "Running")
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
         page.get_by_role("button", name="Register", exact=True).click()
@@ -86,7 +86,7 @@ def test_page_shows_no_query_of_a_callback_url(browser: Browser, site: Site) -> 
 
 def test_from_the_form_to_a_delivered_callback(browser: Browser, site: Site) -> None:
     """The page registers, the bridge delivers, and the page shows the result."""
-    site.at.upstream.tell("from-the-form", "Succeeded")
+    site.at.upstream.script("from-the-form", "Succeeded")
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
         page.get_by_role("button", name="Register", exact=True).click()
@@ -111,7 +111,7 @@ def test_from_the_form_to_a_delivered_callback(browser: Browser, site: Site) -> 
 
 def test_numbers_in_metadata_are_sent_and_shown_as_typed(browser: Browser, site: Site) -> None:
     """JavaScript numbers would round them."""
-    site.at.upstream.tell("large-numbers", "Succeeded")
+    site.at.upstream.script("large-numbers", "Succeeded")
     metadata = '{"id":12345678901234567890,"list":[9007199254740993,-1,0.5],"text":"9007199254740993","metadata":1}'
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
@@ -177,9 +177,9 @@ def test_ping_shows_the_answer(browser: Browser, site: Site) -> None:
 def test_outside_data_is_shown_as_text(browser: Browser, site: Site) -> None:
     """Each field with data of clients, receivers or Speech is shown as text."""
     site.at.receiver.answer("/hostile", then=Answer(status=500, body=HOSTILE.encode()))
-    site.at.upstream.tell("hostile-receiver", "Succeeded")
+    site.at.upstream.script("hostile-receiver", "Succeeded")
     fault = json.dumps({"error": {"code": HOSTILE, "message": HOSTILE}}).encode()
-    site.at.upstream.tell("hostile-speech", always=Answer(status=500, body=fault))
+    site.at.upstream.script("hostile-speech", always=Answer(status=500, body=fault))
     url = f"{site.at.receiver.url}/hostile?q='\"><script>window.hacked=1</script>"
     site.register("hostile-receiver", url, metadata={HOSTILE: HOSTILE}, group="a.b-c_d")
     site.register("hostile-speech", url, metadata={HOSTILE: [HOSTILE]})
@@ -198,7 +198,7 @@ def test_outside_data_is_shown_as_text(browser: Browser, site: Site) -> None:
 
 def test_keyboard_works_and_focus_survives_a_refresh(browser: Browser, site: Site) -> None:
     """Enter opens a row. Focus survives a refresh."""
-    site.at.upstream.tell("by-keyboard", "Running")
+    site.at.upstream.script("by-keyboard", "Running")
     site.register("by-keyboard")
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
@@ -210,7 +210,7 @@ def test_keyboard_works_and_focus_survives_a_refresh(browser: Browser, site: Sit
         page.keyboard.press("Enter")
         expect(page.locator(".life")).to_be_visible()
         with page.expect_response(re.compile("/api/status")):
-            site.at.upstream.tell("by-keyboard", "Succeeded")
+            site.at.upstream.script("by-keyboard", "Succeeded")
         state_of(page, "by-keyboard", "delivered")
         expect(row).to_be_focused()
 
@@ -219,7 +219,7 @@ def test_phone_has_no_horizontal_scrolling(browser: Browser, site: Site) -> None
     """The width is 375 pixels, with long names, faults, filters, an open row with its message, and a dialog."""
     operation_id = f"on-the-phone-{'long' * 12}"
     site.at.receiver.answer(f"/{'long' * 100}", then=401)
-    site.at.upstream.tell(operation_id, "Succeeded")
+    site.at.upstream.script(operation_id, "Succeeded")
     site.register(operation_id, f"{site.at.receiver.url}/{'long' * 100}", group="g" * 64)
     with looking(browser, site.url, key=KEY, width=375, height=800, view=f"?group={'g' * 64}&state=pending") as page:
         is_ready(page)
@@ -239,7 +239,7 @@ def test_phone_has_no_horizontal_scrolling(browser: Browser, site: Site) -> None
 def test_axe_finds_no_violation(browser: Browser, site: Site) -> None:
     """Checked in light and dark: faults, filters, open rows with their messages, and each dialog."""
     site.at.receiver.answer("/closed", then=Answer(status=401, body=b'{"a": [1, 2, 3], "b": {"c": 4}}'))
-    site.at.upstream.tell("looked-at-by-axe", "Succeeded")
+    site.at.upstream.script("looked-at-by-axe", "Succeeded")
     site.register("looked-at-by-axe")
     site.register("looked-at-by-axe", f"{site.at.receiver.url}/closed")
     for scheme in ("light", "dark"):

@@ -17,7 +17,7 @@ from tests.hostile_receivers.receivers import living
 
 def test_message_is_shown_and_copied_exactly(browser: Browser, site: Site) -> None:
     """Headers with a short signature, and indented JSON. Copying gives the bytes of the callback and whole headers."""
-    site.at.upstream.tell("has-a-message", "Succeeded")
+    site.at.upstream.script("has-a-message", "Succeeded")
     site.register("has-a-message", metadata={"large": 12345678901234567890, "empty": {}, "list": [1, "a:b,{}"]})
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
@@ -46,7 +46,7 @@ def test_message_is_shown_and_copied_exactly(browser: Browser, site: Site) -> No
 
 
 def test_registration_without_a_message_offers_none(browser: Browser, site: Site) -> None:
-    site.at.upstream.tell("no-message-yet", "Running")
+    site.at.upstream.script("no-message-yet", "Running")
     site.register("no-message-yet")
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
@@ -57,7 +57,7 @@ def test_registration_without_a_message_offers_none(browser: Browser, site: Site
 
 def test_equal_attempts_are_collapsed(browser: Browser, site: Site) -> None:
     """Ten attempts with two outcomes are four entries. The advice is given once for each outcome."""
-    site.at.upstream.tell("ten-attempts", "Succeeded")
+    site.at.upstream.script("ten-attempts", "Succeeded")
     site.register("ten-attempts")
     body = json.dumps({"error": {"code": 500, "lines": [1, 2, 3, 4, 5]}})
 
@@ -82,12 +82,12 @@ def test_equal_attempts_are_collapsed(browser: Browser, site: Site) -> None:
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
         page.route(re.compile("/api/registrations/default~ten-attempts~[0-9a-f]+$"), answer)
-        said = opened(page, "ten-attempts")
+        output = opened(page, "ten-attempts")
         life = page.locator(".life")
         expect(life).to_contain_text(re.compile("Attempts 2.9: the same"))
         expect(life).to_contain_text("Attempt 10: HTTP 401")
         expect(life.get_by_text("The receiver failed.")).to_have_count(1)
-        assert "Attempt 5" not in said
+        assert "Attempt 5" not in output
         expect(life.locator("pre").first).to_have_text('{\n  "error": {\n    "code": 500,\n    "lines": [\n      1,\n…')
         life.get_by_text("times").click()
 
@@ -102,8 +102,8 @@ def answer_without_tls(connection: socket.socket, _: threading.Event) -> None:
 
 def test_reason_of_a_tls_failure_and_target_of_a_redirect_are_shown(browser: Browser, site: Site) -> None:
     site.at.receiver.answer("/moved", then=Answer(status=302, headers={"Location": "https://hooks.example.com/new"}))
-    site.at.upstream.tell("redirected", "Succeeded")
-    site.at.upstream.tell("not-tls", "Succeeded")
+    site.at.upstream.script("redirected", "Succeeded")
+    site.at.upstream.script("not-tls", "Succeeded")
     site.register("redirected", f"{site.at.receiver.url}/moved")
     with living(answer_without_tls) as port, looking(browser, site.url, key=KEY) as page:
         site.register("not-tls", f"https://127.0.0.1:{port}/callback")
@@ -122,7 +122,7 @@ def test_reason_of_a_tls_failure_and_target_of_a_redirect_are_shown(browser: Bro
 
 def test_next_attempt_that_is_due_is_now(browser: Browser, site: Site) -> None:
     """Its time is past until a sweep sends it."""
-    site.at.upstream.tell("due-attempt", "Running")
+    site.at.upstream.script("due-attempt", "Running")
     site.register("due-attempt")
 
     def answer(route: Route) -> None:
@@ -140,7 +140,7 @@ def test_next_attempt_that_is_due_is_now(browser: Browser, site: Site) -> None:
 def test_pending_delivery_is_tried_at_once(browser: Browser, site: Site) -> None:
     """The receiver is mended while the next attempt is minutes away."""
     site.at.receiver.answer("/mended", 500, 500, then=204)
-    site.at.upstream.tell("try-it-now", "Succeeded")
+    site.at.upstream.script("try-it-now", "Succeeded")
     site.register("try-it-now", f"{site.at.receiver.url}/mended")
     with looking(browser, site.url, key=KEY, view="?operationId=try-it-now") as page:
         is_ready(page)
@@ -157,7 +157,7 @@ def test_pending_delivery_is_tried_at_once(browser: Browser, site: Site) -> None
 
 def test_cancel_asks_first(browser: Browser, site: Site) -> None:
     """Without the confirmation nothing happens. The curl command contains no key."""
-    site.at.upstream.tell("to-be-canceled", "Running")
+    site.at.upstream.script("to-be-canceled", "Running")
     name = site.register("to-be-canceled")
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
@@ -183,7 +183,7 @@ def test_cancel_asks_first(browser: Browser, site: Site) -> None:
 
 def test_delivered_callback_is_delivered_again_after_a_confirmation(browser: Browser, site: Site) -> None:
     """The row has a button for each possible action only."""
-    site.at.upstream.tell("to-be-repeated", "Succeeded")
+    site.at.upstream.script("to-be-repeated", "Succeeded")
     site.register("to-be-repeated")
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
@@ -197,7 +197,7 @@ def test_delivered_callback_is_delivered_again_after_a_confirmation(browser: Bro
 
 
 def test_ended_registration_is_erased_after_a_confirmation(browser: Browser, site: Site) -> None:
-    site.at.upstream.tell("to-be-erased", "Succeeded")
+    site.at.upstream.script("to-be-erased", "Succeeded")
     name = site.register("to-be-erased")
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)

@@ -50,6 +50,6 @@ def test_page_shows_the_fault_and_the_remedy(
         broken = prepare(at)
         with looking(browser, broken.app.url) as page:
             is_ready(page)
-            said = opened(page, broken.name.split("~")[1])
+            output = opened(page, broken.name.split("~")[1])
 
-    assert [word for word in words if word not in said] == [], said
+    assert [word for word in words if word not in output] == [], output

@@ -66,8 +66,8 @@ def test_each_cloud_has_its_scope() -> None:
     ],
 )
 def test_an_endpoint_without_batch_apis_is_answered_with_the_right_form(endpoint: str, right: Cloud) -> None:
-    said = wrong_speech_endpoint(endpoint)
+    output = wrong_speech_endpoint(endpoint)
 
-    assert said is not None
-    assert f"https://NAME.{right.ai_services}" in said
-    assert f"https://REGION.{right.regional}" in said
+    assert output is not None
+    assert f"https://NAME.{right.ai_services}" in output
+    assert f"https://REGION.{right.regional}" in output

@@ -75,7 +75,7 @@ def test_headers_are_rejected_or_arrive_unchanged(headers: dict[str, str]) -> No
             assert all(target.partition(".")[0] == "headers" for target in created.targets)
             return
 
-        bridge.upstream.tell("operation-1", "Succeeded")
+        bridge.upstream.script("operation-1", "Succeeded")
         bridge.sweep()
         bridge.deliver_all()
 
@@ -90,7 +90,7 @@ def test_valid_headers_are_accepted() -> None:
         bridge.restart(**OPENED)
         body = {"operationId": "operation-1", "callbackUrl": f"http://127.0.0.1:{port}/hook", "headers": headers}
         assert Client.of(bridge).register(body).status == 201
-        bridge.upstream.tell("operation-1", "Succeeded")
+        bridge.upstream.script("operation-1", "Succeeded")
         bridge.sweep()
         bridge.deliver_all()
 

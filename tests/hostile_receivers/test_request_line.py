@@ -110,7 +110,7 @@ def test_a_callback_requests_the_url_of_the_api(receiver: tuple[Recorder, int], 
         if registered.status == 400:
             return
 
-        bridge.upstream.tell("operation-1", "Succeeded")
+        bridge.upstream.script("operation-1", "Succeeded")
         bridge.sweep()
         bridge.deliver_all()
 

@@ -30,7 +30,7 @@ NAMES = [each["name"] for each in listed()]  # type: ignore[union-attr, index, c
 
 
 def test_a_registration_ends_in_one_signed_callback(bridge_app: Running) -> None:
-    bridge_app.upstream.tell("generation", "NotStarted", (1, "Running"), (2, "Succeeded"))
+    bridge_app.upstream.script("generation", "NotStarted", (1, "Running"), (2, "Succeeded"))
 
     created = bridge_app.register("generation", "/life", metadata={"video": "intro"})
     shown = bridge_app.until(created, "delivered")
@@ -44,7 +44,7 @@ def test_a_registration_ends_in_one_signed_callback(bridge_app: Running) -> None
 def test_many_registered_at_once_are_each_delivered_once(bridge_app: Running) -> None:
     names = [f"many-{number}" for number in range(60)]
     for name in names:
-        bridge_app.upstream.tell(name, "Succeeded")
+        bridge_app.upstream.script(name, "Succeeded")
 
     with ThreadPoolExecutor(20) as pool:
         created = list(pool.map(lambda name: bridge_app.register(name, f"/many/{name}"), names))
@@ -56,7 +56,7 @@ def test_many_registered_at_once_are_each_delivered_once(bridge_app: Running) ->
 
 
 def test_failed_attempt_is_made_again_with_the_same_message(bridge_app: Running) -> None:
-    bridge_app.upstream.tell("retry", "Succeeded")
+    bridge_app.upstream.script("retry", "Succeeded")
     bridge_app.receiver.answer("/retry", 500)
 
     shown = bridge_app.until(bridge_app.register("retry", "/retry"), "delivered")
@@ -67,7 +67,7 @@ def test_failed_attempt_is_made_again_with_the_same_message(bridge_app: Running)
 
 
 def test_redelivery_sends_the_same_message_again(bridge_app: Running) -> None:
-    bridge_app.upstream.tell("again", "Succeeded")
+    bridge_app.upstream.script("again", "Succeeded")
     created = bridge_app.register("again", "/again")
     bridge_app.until(created, "delivered")
 
@@ -83,7 +83,7 @@ def test_redelivery_sends_the_same_message_again(bridge_app: Running) -> None:
 
 
 def test_410_ends_as_dead_and_bulk_redelivery_includes_it(bridge_app: Running) -> None:
-    bridge_app.upstream.tell("gone", "Succeeded")
+    bridge_app.upstream.script("gone", "Succeeded")
     bridge_app.receiver.answer("/gone", 410)
     created = bridge_app.register("gone", "/gone")
     bridge_app.until(created, "dead")
@@ -95,20 +95,20 @@ def test_410_ends_as_dead_and_bulk_redelivery_includes_it(bridge_app: Running) -
 
 
 def test_canceled_registration_is_not_delivered(bridge_app: Running) -> None:
-    bridge_app.upstream.tell("canceled", "Running")
+    bridge_app.upstream.script("canceled", "Running")
     created = bridge_app.register("canceled", "/canceled")
 
     answer = bridge_app.call("DELETE", f"registrations/{created['id']}")
 
     assert answer.status_code in {200, 204}
-    bridge_app.upstream.tell("canceled", "Succeeded")
+    bridge_app.upstream.script("canceled", "Succeeded")
     assert bridge_app.read(f"registrations/{created['id']}")["state"] == "canceled"
 
 
 @pytest.mark.parametrize(("name", "final_status"), TERMINAL.items())
 def test_recorded_final_status_is_delivered(bridge_app: Running, name: str, final_status: str) -> None:
     operation = f"ends-{NAMES.index(name)}"
-    bridge_app.upstream.tell(operation, always=named(name))
+    bridge_app.upstream.script(operation, always=named(name))
 
     shown = bridge_app.until(bridge_app.register(operation, f"/{operation}"), "delivered")
 
@@ -118,7 +118,7 @@ def test_recorded_final_status_is_delivered(bridge_app: Running, name: str, fina
 @pytest.mark.parametrize("name", [each for each in NAMES if each not in STOPPING and each not in TERMINAL])
 def test_other_recorded_answers_do_not_end_the_operation(bridge_app: Running, name: str) -> None:
     operation = f"answer-{NAMES.index(name)}"
-    bridge_app.upstream.tell(operation, "Succeeded", answers=[named(name)])
+    bridge_app.upstream.script(operation, "Succeeded", answers=[named(name)])
 
     created = bridge_app.register(operation, f"/{operation}")
 
@@ -235,7 +235,7 @@ def test_message_of_another_sender_stops_no_delivery(bridge_app: Running, messag
 
         wait_until(lambda: [each.id for each in queue.peek_messages(32)], lambda ids: sent.id not in ids)
     operation = f"beside-{sent.id}"
-    bridge_app.upstream.tell(operation, "Succeeded")
+    bridge_app.upstream.script(operation, "Succeeded")
     bridge_app.until(bridge_app.register(operation, f"/{operation}"), "delivered")
 
 
@@ -264,7 +264,7 @@ def _contents(queue: QueueClient) -> list[str]:
 @pytest.mark.parametrize("name", STOPPING)
 def test_recorded_answer_about_the_source_pauses_only_that_source(bridge_app: Running, name: str) -> None:
     source = STOPPING[name]
-    bridge_app.upstream.tell(f"stops-{source}", always=named(name))
+    bridge_app.upstream.script(f"stops-{source}", always=named(name))
 
     created = bridge_app.register(f"stops-{source}", f"/{source}", source=source)
     stopped = wait_until(
@@ -274,5 +274,5 @@ def test_recorded_answer_about_the_source_pauses_only_that_source(bridge_app: Ru
 
     assert (stopped[0]["problem"] is None) is (name not in {"wrong key (gateway)", "no role"})
     assert bridge_app.read(f"registrations/{created['id']}")["state"] == "waiting"
-    bridge_app.upstream.tell(f"beside-{source}", "Succeeded")
+    bridge_app.upstream.script(f"beside-{source}", "Succeeded")
     bridge_app.until(bridge_app.register(f"beside-{source}", f"/beside-{source}"), "delivered")

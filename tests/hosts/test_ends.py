@@ -52,7 +52,7 @@ def begin_slow_attempts(app: Running, count: int, *, delay: float) -> list[dict[
     app.receiver.answer("/slow", then=Answer(status=204, delay=delay))
     created = []
     for number in range(count):
-        app.upstream.tell(f"slow-{number}", "Succeeded")
+        app.upstream.script(f"slow-{number}", "Succeeded")
         created.append(app.register(f"slow-{number}", "/slow"))
     app.receiver.wait_for(lambda came: len(came) >= count, MAX_WAIT)
     return created
@@ -75,13 +75,13 @@ def test_sigkill_loses_no_callback(place: Place) -> None:
     """Attempts in flight are repeated under the same id after the end of the lease."""
     app = place.start()
     created = begin_slow_attempts(app, 3, delay=4.0)
-    app.upstream.tell("later", "Running")
+    app.upstream.script("later", "Running")
     later = app.register("later", "/later")
 
     app.host.kill()
 
     app.receiver.answer("/slow", then=204)
-    app.upstream.tell("later", "Succeeded")
+    app.upstream.script("later", "Succeeded")
     after = place.start()
     after.until(later, "delivered")
     for each in created:
@@ -96,7 +96,7 @@ def test_one_of_two_instances_continues_after_the_other_dies(place: Place) -> No
 
     first.host.kill()
 
-    first.upstream.tell("after", "Succeeded")
+    first.upstream.script("after", "Succeeded")
     created.append(second.register("after", "/after"))
     for each in created:
         second.until(each, "delivered")
@@ -109,7 +109,7 @@ def test_two_instances_deliver_each_callback_once(place: Place) -> None:
     created: list[dict[str, str]] = []
 
     def register(app: Running, name: str) -> None:
-        app.upstream.tell(name, "Succeeded")
+        app.upstream.script(name, "Succeeded")
         created.append(app.register(name, f"/both/{name}"))
 
     threads = [threading.Thread(target=register, args=(apps[n % 2], f"both-{n}")) for n in range(20)]
@@ -132,7 +132,7 @@ def test_function_timeout_of_microsofts_host_loses_no_callback(azurite: Azurite,
     short = {"AzureFunctionsJobHost__functionTimeout": "00:00:05"}
     with Upstream.start(key="the-speech-key") as upstream, Receiver.start() as receiver:
         receiver.answer("/hangs", Answer(status=204, delay=12.0), then=204)
-        upstream.tell("hangs", "Succeeded")
+        upstream.script("hangs", "Succeeded")
         with start_host("microsoft", tmp_path, app_settings(azurite, upstream, **short)) as host:
             app = Running(kind="microsoft", host=host, azurite=azurite, upstream=upstream, receiver=receiver)
             created = app.register("hangs", "/hangs")

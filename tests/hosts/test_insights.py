@@ -193,7 +193,7 @@ def _provoke(apps: _Apps) -> None:
 
 def _have_a_calm_day(bridge: Running) -> None:
     """Deliver a callback without problems."""
-    bridge.upstream.tell("calm", "Succeeded")
+    bridge.upstream.script("calm", "Succeeded")
     bridge.until(bridge.register("calm", "/calm"), "delivered")
     _logged(bridge, Event.ATTEMPTED)
 
@@ -229,17 +229,17 @@ def _ask_with_tokens(apps: _Apps) -> None:
 
 def _live(bridge: Running) -> None:
     """Perform the actions of clients, receivers and the service, with and without errors."""
-    bridge.upstream.tell("good", "NotStarted", (2, "Succeeded"))
-    bridge.upstream.tell("odd", answers=[named("unknown status")])
-    bridge.upstream.tell("denied", always=named("wrong key (gateway)"))
-    bridge.upstream.tell("throttled", always=named("throttled with seconds"))
+    bridge.upstream.script("good", "NotStarted", (2, "Succeeded"))
+    bridge.upstream.script("odd", answers=[named("unknown status")])
+    bridge.upstream.script("denied", always=named("wrong key (gateway)"))
+    bridge.upstream.script("throttled", always=named("throttled with seconds"))
     bridge.receiver.answer("/gone", Answer(status=410, body=b"secret-answer"), then=204)
     for name in ("gone", "keys"):
-        bridge.upstream.tell(name, "Failed")
+        bridge.upstream.script(name, "Failed")
     good = bridge.register("good", SECRET_PATH, metadata={"a": "secret-metadata"}, headers={"X-A": "secret-header"})
     gone = bridge.register("gone", "/gone")
     odd = bridge.register("odd", "/odd")
-    bridge.upstream.tell("silent", always=Answer(status=500, body=b"secret-of-speech"))
+    bridge.upstream.script("silent", always=Answer(status=500, body=b"secret-of-speech"))
     for source in ("denied", "throttled", "silent"):
         bridge.register(source, "/never", source=source)
     for each, state in ((good, "delivered"), (gone, "dead")):
@@ -256,7 +256,7 @@ def _live(bridge: Running) -> None:
 def _fail_at_one_receiver(bridge: Running) -> None:
     """Deliver to a closed port until the circuit opens."""
     for number in range(8):
-        bridge.upstream.tell(f"closed-{number}", "Succeeded")
+        bridge.upstream.script(f"closed-{number}", "Succeeded")
         bridge.register(f"closed-{number}", "/", callbackUrl=f"http://{CLOSED}/never")
     bridge.host.lines.wait_for(
         lambda lines: sum("delivery.attempted" in line and f'"{CLOSED}"' in line for line in lines) >= 4, 120
@@ -316,7 +316,7 @@ def _rows(table: TableClient, kind: str, operation: str) -> list[Any]:
 
 def _lose_a_due_row(bridge: Running, table: TableClient) -> None:
     """Delete the due row of a long overdue operation, then read the registration."""
-    bridge.upstream.tell("lost", always=Answer(status=404, body=b"secret-of-speech"))
+    bridge.upstream.script("lost", always=Answer(status=404, body=b"secret-of-speech"))
     created = bridge.register("lost", "/lost")
     _logged(bridge, Event.POLLED, "default:lost")
     operation = next(row for row in _rows(table, "op", "lost") if row["RowKey"].endswith("lost:"))
@@ -336,7 +336,7 @@ def _keys(row: Json) -> dict[str, str]:
 
 def _lose_an_operation(bridge: Running, table: TableClient) -> None:
     """Delete an operation, but keep the due row."""
-    bridge.upstream.tell("orphan", "Running")
+    bridge.upstream.script("orphan", "Running")
     bridge.register("orphan", "/orphan")
     for row in _rows(table, "op", "orphan"):
         table.delete_entity(row["PartitionKey"], row["RowKey"])
@@ -345,7 +345,7 @@ def _lose_an_operation(bridge: Running, table: TableClient) -> None:
 
 def _lose_the_last_attempt(bridge: Running, table: TableClient) -> None:
     """Move the start of the run back, so the next attempt is one more than a run permits."""
-    bridge.upstream.tell("last", "Succeeded")
+    bridge.upstream.script("last", "Succeeded")
     bridge.receiver.answer("/last", then=500)
     created = bridge.register("last", "/last")
     wait_until(lambda: bridge.read(f"registrations/{created['id']}"), lambda it: it["attempts"])
@@ -366,7 +366,7 @@ def _repeat_a_message(bridge: Running, queue: QueueClient) -> None:
 
 def _while_the_queue_is_down(bridge: Running) -> None:
     """End an operation while the queue's port is closed."""
-    bridge.upstream.tell("unsent", "Succeeded")
+    bridge.upstream.script("unsent", "Succeeded")
     bridge.register("unsent", "/unsent")
     _logged(bridge, Event.QUEUE)
 
@@ -376,7 +376,7 @@ def _after_a_change_of_keys(bridge: Running) -> None:
     delivered = [each for each in bridge.read("registrations?state=delivered")["value"] if "~good~" in each["id"]]
     bridge.call("POST", f"registrations/{delivered[0]['id']}/redeliver")
     _logged(bridge, Event.UNDECRYPTED)
-    bridge.upstream.tell("brief", "Succeeded")
+    bridge.upstream.script("brief", "Succeeded")
     bridge.register("brief", "/brief")
     _logged(bridge, Event.PURGED)
 
@@ -386,7 +386,7 @@ def _take_tables_away(bridge: Running, tables: Azurite) -> None:
 
     Queues and blobs continue, since Microsoft's host ends without them.
     """
-    bridge.upstream.tell("away", "Succeeded")
+    bridge.upstream.script("away", "Succeeded")
     bridge.receiver.answer("/away", then=Answer(status=204, delay=8.0))
     bridge.register("away", "/away")
     bridge.receiver.wait_for(lambda came: any(each.path == "/away" for each in came), 120)

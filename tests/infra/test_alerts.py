@@ -119,14 +119,14 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 def denied(bridge: Harness) -> None:
     """Make the source reject the credential."""
     bridge.register()
-    bridge.upstream.tell("operation-1", Reply(status=401, body=b""))
+    bridge.upstream.script("operation-1", Reply(status=401, body=b""))
     bridge.sweep()
 
 
 def unreachable(bridge: Harness) -> None:
     """Make the source return only errors for some minutes."""
     bridge.register()
-    bridge.upstream.tell("operation-1", UNRESOLVED)
+    bridge.upstream.script("operation-1", UNRESOLVED)
     for _ in range(60):
         bridge.sweep()
         bridge.clock.advance(10)
@@ -142,8 +142,8 @@ def late(bridge: Harness) -> None:
 def gone(bridge: Harness) -> None:
     """Make the receiver answer 410."""
     bridge.register()
-    bridge.sender.tell("https://receiver.example.com/hook", 410)
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sender.script("https://receiver.example.com/hook", 410)
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
 
@@ -166,24 +166,24 @@ def refused_by_the_queue(bridge: Harness) -> None:
 
     bridge.queue.send = refuse  # type: ignore[method-assign]
     bridge.register()
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
 
 
 def failing(bridge: Harness) -> None:
     """Make one attempt at the receiver fail."""
     bridge.register()
-    bridge.sender.tell("https://receiver.example.com/hook", 503)
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sender.script("https://receiver.example.com/hook", 503)
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
 
 
 def exhausted(bridge: Harness) -> None:
     """Make all attempts at the receiver fail."""
-    bridge.sender.tell("https://receiver.example.com/hook", *[503] * ATTEMPTS_PER_RUN)
+    bridge.sender.script("https://receiver.example.com/hook", *[503] * ATTEMPTS_PER_RUN)
     bridge.register()
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     for _ in range(ATTEMPTS_PER_RUN):
         bridge.sweep()
         bridge.deliver_all()

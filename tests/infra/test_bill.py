@@ -41,7 +41,7 @@ def life_of_an_operation(bridge: Harness) -> int:
     idle = 0
     bridge.register()
     for status in ("Running", "Running", "Running", "Succeeded"):
-        bridge.upstream.tell("operation-1", status)
+        bridge.upstream.script("operation-1", status)
         bridge.clock.advance(15)
         bridge.sweep()
         idle += 17

@@ -45,7 +45,7 @@ class FakeAzure:
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
     bodies: list[Any] = field(default_factory=list)
 
-    def tell(self, path: str, *answers: tuple[int, Any]) -> None:
+    def script(self, path: str, *answers: tuple[int, Any]) -> None:
         """Script the answers for a path. The last answer repeats."""
         self.answers[path] = list(answers)
 
@@ -98,8 +98,8 @@ def test_the_first_provisioning_creates_a_key(azure: Management, fake: FakeAzure
 
 def test_a_vault_without_the_secret_gets_one(azure: Management, fake: FakeAzure) -> None:
     """An earlier provisioning was interrupted."""
-    fake.tell(VAULTS, (200, {"value": [{"id": VAULT}]}))
-    fake.tell(f"{VAULT}/secrets/SPEECH-KEY", (200, {"name": "SPEECH-KEY"}))
+    fake.script(VAULTS, (200, {"value": [{"id": VAULT}]}))
+    fake.script(f"{VAULT}/secrets/SPEECH-KEY", (200, {"name": "SPEECH-KEY"}))
 
     assert prepared(azure)[VARIABLE]
 
@@ -107,16 +107,16 @@ def test_a_vault_without_the_secret_gets_one(azure: Management, fake: FakeAzure)
 def test_a_key_is_found_by_its_name_in_the_vault_of_any_page(azure: Management, fake: FakeAzure) -> None:
     """A missed key on a later page would be replaced."""
     following = f"{azure.endpoint}{VAULTS}/more"
-    fake.tell(VAULTS, (200, {"value": [{"id": f"{VAULTS}/other"}], "nextLink": following}))
-    fake.tell(f"{VAULTS}/more", (200, {"value": [{"id": VAULT}]}))
-    fake.tell(KEPT, (200, {"name": SIGNING_KEYS}))
+    fake.script(VAULTS, (200, {"value": [{"id": f"{VAULTS}/other"}], "nextLink": following}))
+    fake.script(f"{VAULTS}/more", (200, {"value": [{"id": VAULT}]}))
+    fake.script(KEPT, (200, {"name": SIGNING_KEYS}))
 
     assert prepared(azure) == {VARIABLE: ""}
 
 
 def test_the_token_is_sent_to_azure_only(azure: Management, fake: FakeAzure) -> None:
     """The hook follows no link to another host."""
-    fake.tell(VAULTS, (200, {"value": [], "nextLink": "http://127.0.0.1:1/steal"}))
+    fake.script(VAULTS, (200, {"value": [], "nextLink": "http://127.0.0.1:1/steal"}))
 
     assert azure.list(VAULTS, "v") == []
 
@@ -128,8 +128,8 @@ def test_an_existing_key_is_kept(azure: Management) -> None:
 
 def test_a_key_in_the_vault_is_never_replaced(azure: Management, fake: FakeAzure) -> None:
     """A leftover key in azd's environment does not replace the key of the vault."""
-    fake.tell(VAULTS, (200, {"value": [{"id": VAULT}]}))
-    fake.tell(KEPT, (200, {"name": SIGNING_KEYS}))
+    fake.script(VAULTS, (200, {"value": [{"id": VAULT}]}))
+    fake.script(KEPT, (200, {"name": SIGNING_KEYS}))
 
     assert prepared(azure, **{VARIABLE: "left behind"}) == {VARIABLE: ""}
 
@@ -137,8 +137,8 @@ def test_a_key_in_the_vault_is_never_replaced(azure: Management, fake: FakeAzure
 @pytest.mark.parametrize("path", [VAULTS, KEPT])
 def test_a_403_of_azure_creates_no_key(azure: Management, fake: FakeAzure, path: str) -> None:
     """A new key after a 403 would change the secret of every receiver."""
-    fake.tell(VAULTS, (200, {"value": [{"id": VAULT}]}))
-    fake.tell(path, (403, {"error": {"code": "AuthorizationFailed"}}))
+    fake.script(VAULTS, (200, {"value": [{"id": VAULT}]}))
+    fake.script(path, (403, {"error": {"code": "AuthorizationFailed"}}))
 
     with pytest.raises(Failed, match="Azure answered 403"):
         prepared(azure)
@@ -152,9 +152,9 @@ def test_a_missing_answer_creates_no_key() -> None:
 @pytest.fixture
 def ready(fake: FakeAzure) -> None:
     """Script a subscription that is ready for a deployment."""
-    fake.tell(PROVIDER, (200, {"registrationState": "Registered"}))
-    fake.tell(SPEECH, (200, {"kind": "SpeechServices"}))
-    fake.tell(ACTION_GROUP, (200, {"id": ACTION_GROUP}))
+    fake.script(PROVIDER, (200, {"registrationState": "Registered"}))
+    fake.script(SPEECH, (200, {"kind": "SpeechServices"}))
+    fake.script(ACTION_GROUP, (200, {"id": ACTION_GROUP}))
 
 
 @pytest.mark.usefixtures("ready")
@@ -171,8 +171,8 @@ def test_right_choices_pass(azure: Management, chosen: dict[str, str]) -> None:
 @pytest.mark.usefixtures("ready")
 def test_every_wrong_choice_is_named_at_once(azure: Management, fake: FakeAzure) -> None:
     """Values, resources and the subscription are checked. Malformed ids are not looked up."""
-    fake.tell(PROVIDER, (200, {"registrationState": "NotRegistered"}))
-    fake.tell(SPEECH, (200, {"kind": "OpenAI"}))
+    fake.script(PROVIDER, (200, {"registrationState": "NotRegistered"}))
+    fake.script(SPEECH, (200, {"kind": "OpenAI"}))
     chosen = {"SPEECH_RESOURCE_ID": SPEECH, "ALERT_ACTION_GROUP_ID": "mine", "INSTANCE_MEMORY_MB": "1024"}
 
     with pytest.raises(Failed) as caught:
@@ -194,7 +194,7 @@ def test_every_wrong_choice_is_named_at_once(azure: Management, fake: FakeAzure)
 @pytest.mark.parametrize(("name", "path"), [("SPEECH_RESOURCE_ID", SPEECH), ("ALERT_ACTION_GROUP_ID", ACTION_GROUP)])
 def test_a_resource_that_does_not_exist_is_named(azure: Management, fake: FakeAzure, name: str, path: str) -> None:
     """Otherwise the deployment would fail midway."""
-    fake.tell(path, (404, None))
+    fake.script(path, (404, None))
 
     with pytest.raises(Failed, match=f"{name} names .* does not exist"):
         check({**ENVIRON, name: path}, azure)
@@ -241,9 +241,9 @@ def listing(*names: str) -> tuple[int, Any]:
 def test_a_deployment_is_followed_to_the_end(azure: Management, fake: FakeAzure) -> None:
     """The sync comes first, then the functions one by one, then health."""
     pauses: list[float] = []
-    fake.tell(f"{SITE}/syncfunctiontriggers", (204, None))
-    fake.tell(f"{SITE}/functions", listing(), listing("sweep"), listing("sweep", "deliver"))
-    fake.tell("/api/health", (502, None), (200, {"status": "ok"}))
+    fake.script(f"{SITE}/syncfunctiontriggers", (204, None))
+    fake.script(f"{SITE}/functions", listing(), listing("sweep"), listing("sweep", "deliver"))
+    fake.script("/api/health", (502, None), (200, {"status": "ok"}))
 
     deployed(azure).see_through(pauses.append)
 
@@ -264,12 +264,12 @@ def test_a_failed_deployment_reports_the_reason(
 ) -> None:
     """The hook gives up after ten minutes."""
     pauses: list[float] = []
-    fake.tell(f"{SITE}/syncfunctiontriggers", (204, None))
-    fake.tell(f"{SITE}/functions", listing("sweep", "deliver"))
-    fake.tell("/api/health", (200, {"status": "ok"}))
-    fake.tell(f"{SITE}/host/default/listkeys", (200, {"functionKeys": {"default": "a key"}}))
-    fake.tell("/api/status", (503, {"error": {"code": "Misconfigured", "details": [{"target": "SPEECH_ENDPOINT"}]}}))
-    fake.tell(path, answer)
+    fake.script(f"{SITE}/syncfunctiontriggers", (204, None))
+    fake.script(f"{SITE}/functions", listing("sweep", "deliver"))
+    fake.script("/api/health", (200, {"status": "ok"}))
+    fake.script(f"{SITE}/host/default/listkeys", (200, {"functionKeys": {"default": "a key"}}))
+    fake.script("/api/status", (503, {"error": {"code": "Misconfigured", "details": [{"target": "SPEECH_ENDPOINT"}]}}))
+    fake.script(path, answer)
 
     with pytest.raises(Failed, match=reason):
         deployed(azure).see_through(pauses.append)
@@ -279,9 +279,9 @@ def test_a_failed_deployment_reports_the_reason(
 
 def test_a_key_is_requested_only_to_read_the_reasons(azure: Management, fake: FakeAzure) -> None:
     """The key is sent to the app alone."""
-    fake.tell(f"{SITE}/functions", listing("sweep", "deliver"))
-    fake.tell("/api/health", (503, {"status": "misconfigured"}))
-    fake.tell(f"{SITE}/host/default/listkeys", (200, {"functionKeys": {"default": "a key"}}))
+    fake.script(f"{SITE}/functions", listing("sweep", "deliver"))
+    fake.script("/api/health", (503, {"status": "misconfigured"}))
+    fake.script(f"{SITE}/host/default/listkeys", (200, {"functionKeys": {"default": "a key"}}))
 
     deployed(azure).what_is_wrong()
 
@@ -292,7 +292,7 @@ def test_a_key_is_requested_only_to_read_the_reasons(azure: Management, fake: Fa
 def test_a_permanently_rejected_sync_fails_the_deployment(azure: Management, fake: FakeAzure) -> None:
     """The hook gives up after ten minutes and prints Azure's message."""
     pauses: list[float] = []
-    fake.tell(f"{SITE}/syncfunctiontriggers", (400, {"error": {"message": "Encountered an error"}}))
+    fake.script(f"{SITE}/syncfunctiontriggers", (400, {"error": {"message": "Encountered an error"}}))
 
     with pytest.raises(Failed, match="Encountered an error"):
         deployed(azure).see_through(pauses.append)
@@ -303,9 +303,9 @@ def test_a_permanently_rejected_sync_fails_the_deployment(azure: Management, fak
 def test_errors_of_a_starting_app_are_retried(azure: Management, fake: FakeAzure) -> None:
     """Right after a deployment, the sync, the list and the health check each fail in a different way."""
     pauses: list[float] = []
-    fake.tell(f"{SITE}/syncfunctiontriggers", (400, {}), (503, {}), (204, None))
-    fake.tell(f"{SITE}/functions", (500, {}), (404, {}), listing("sweep", "deliver"))
-    fake.tell("/api/health", (403, None), (200, {"status": "ok"}))
+    fake.script(f"{SITE}/syncfunctiontriggers", (400, {}), (503, {}), (204, None))
+    fake.script(f"{SITE}/functions", (500, {}), (404, {}), listing("sweep", "deliver"))
+    fake.script("/api/health", (403, None), (200, {"status": "ok"}))
 
     deployed(azure).see_through(pauses.append)
 
@@ -317,11 +317,11 @@ def test_key_vault_references_are_fetched_again_while_the_app_is_misconfigured(
     azure: Management, fake: FakeAzure
 ) -> None:
     """Azure caches a failed reference for a day. A refresh restarts instances, so the hook waits a minute."""
-    fake.tell(f"{SITE}/syncfunctiontriggers", (204, None))
-    fake.tell(f"{SITE}/functions", listing("sweep", "deliver"))
-    fake.tell(f"{SITE}/host/default/listkeys", (200, {"functionKeys": {"default": "a key"}}))
-    fake.tell(f"{SITE}/config/configreferences/appsettings/refresh", (200, None))
-    fake.tell("/api/health", *[(503, {"status": "misconfigured"})] * 8, (200, {"status": "ok"}))
+    fake.script(f"{SITE}/syncfunctiontriggers", (204, None))
+    fake.script(f"{SITE}/functions", listing("sweep", "deliver"))
+    fake.script(f"{SITE}/host/default/listkeys", (200, {"functionKeys": {"default": "a key"}}))
+    fake.script(f"{SITE}/config/configreferences/appsettings/refresh", (200, None))
+    fake.script("/api/health", *[(503, {"status": "misconfigured"})] * 8, (200, {"status": "ok"}))
 
     deployed(azure).see_through(lambda _: None)
 
@@ -331,8 +331,8 @@ def test_key_vault_references_are_fetched_again_while_the_app_is_misconfigured(
 
 def test_an_address_outside_of_the_allowed_ranges_is_reported(azure: Management, fake: FakeAzure) -> None:
     """The platform's 403 has no message."""
-    fake.tell(f"{SITE}/functions", listing("sweep", "deliver"))
-    fake.tell("/api/health", (403, None))
+    fake.script(f"{SITE}/functions", listing("sweep", "deliver"))
+    fake.script("/api/health", (403, None))
 
     assert "API_ALLOWED_RANGES" in (deployed(azure).what_is_wrong() or "")
 
@@ -381,16 +381,16 @@ REFRESH = f"{SITE}/config/configreferences/appsettings/refresh"
 @pytest.fixture
 def rotation(azure: Management, fake: FakeAzure) -> Rotation:
     """Return the rotation for an app with one key in the vault."""
-    fake.tell(SECRET_PATH, (200, {"value": "old"}))
-    fake.tell(REFRESH, (200, None))
+    fake.script(SECRET_PATH, (200, {"value": "old"}))
+    fake.script(REFRESH, (200, None))
     return Rotation(vault=Vault(azure.endpoint, "of the vault"), azure=azure, site=SITE, url=azure.endpoint)
 
 
 def test_a_rotation_begins_with_a_new_key_before_the_old_one(rotation: Rotation, fake: FakeAzure) -> None:
     """The command ends only when the app has both keys."""
     pauses: list[float] = []
-    fake.tell(SECRET_PATH, (200, {"value": "old"}), (200, {}), (200, {"value": "new, old"}))
-    fake.tell("/api/signing-keys", (503, None), (200, {"value": ["old"]}), (200, {"value": ["new", "old"]}))
+    fake.script(SECRET_PATH, (200, {"value": "old"}), (200, {}), (200, {"value": "new, old"}))
+    fake.script("/api/signing-keys", (503, None), (200, {"value": ["old"]}), (200, {"value": ["new", "old"]}))
 
     rotation.begin(pauses.append)
 
@@ -404,8 +404,8 @@ def test_a_rotation_begins_with_a_new_key_before_the_old_one(rotation: Rotation,
 
 def test_a_rotation_ends_with_the_new_key_alone(rotation: Rotation, fake: FakeAzure) -> None:
     """The remaining key is the newest."""
-    fake.tell(SECRET_PATH, (200, {"value": "new,old"}), (200, {}), (200, {"value": "new"}))
-    fake.tell("/api/signing-keys", (200, {"value": ["new"]}))
+    fake.script(SECRET_PATH, (200, {"value": "new,old"}), (200, {}), (200, {"value": "new"}))
+    fake.script("/api/signing-keys", (200, {"value": ["new"]}))
 
     rotation.finish(lambda _: None)
 
@@ -414,7 +414,7 @@ def test_a_rotation_ends_with_the_new_key_alone(rotation: Rotation, fake: FakeAz
 
 def test_a_second_rotation_does_not_begin_in_the_middle_of_the_first(rotation: Rotation, fake: FakeAzure) -> None:
     """Receivers that know only the first secret would lose their key at the next end."""
-    fake.tell(SECRET_PATH, (200, {"value": "new,old"}))
+    fake.script(SECRET_PATH, (200, {"value": "new,old"}))
 
     with pytest.raises(Failed, match="has begun before"):
         rotation.begin(lambda _: None)
@@ -432,7 +432,7 @@ def test_the_only_key_is_not_removed(rotation: Rotation, fake: FakeAzure) -> Non
 
 def test_a_rotation_without_the_right_role_names_the_role(rotation: Rotation, fake: FakeAzure) -> None:
     """The message contains the vault's error, and no key."""
-    fake.tell(SECRET_PATH, (403, {"error": {"message": "Caller is not authorized"}}))
+    fake.script(SECRET_PATH, (403, {"error": {"message": "Caller is not authorized"}}))
 
     with pytest.raises(Failed, match=r"403 \(Caller is not authorized\).*Key Vault Secrets Officer"):
         rotation.begin(lambda _: None)
@@ -441,7 +441,7 @@ def test_a_rotation_without_the_right_role_names_the_role(rotation: Rotation, fa
 def test_an_app_that_keeps_the_old_keys_is_reported(rotation: Rotation, fake: FakeAzure) -> None:
     """The hook gives up after five minutes and prints the command for another check."""
     pauses: list[float] = []
-    fake.tell("/api/signing-keys", (200, {"value": []}))
+    fake.script("/api/signing-keys", (200, {"value": []}))
 
     with pytest.raises(Failed, match="--refresh"):
         rotation.refresh(pauses.append)
@@ -514,8 +514,8 @@ def test_a_failure_is_one_line_and_an_exit_code(capsys: pytest.CaptureFixture[st
 def test_stored_secrets_are_removed_from_azds_environment(azure: Management, fake: FakeAzure) -> None:
     """Secrets leave azd's environment once the vault has them."""
     told: dict[str, str] = {}
-    fake.tell(VAULTS, (200, {"value": [{"id": VAULT}]}))
-    fake.tell(KEPT, (200, {"name": SIGNING_KEYS}))
+    fake.script(VAULTS, (200, {"value": [{"id": VAULT}]}))
+    fake.script(KEPT, (200, {"name": SIGNING_KEYS}))
 
     finish(ENVIRON, azure, told.__setitem__)
 

@@ -146,7 +146,7 @@ def test_a_registration_is_delivered_with_the_platforms_identity(
     monkeypatch.setenv("IDENTITY_ENDPOINT", endpoint.url)
     monkeypatch.setenv("IDENTITY_HEADER", "known")
     with Upstream.start() as upstream, Receiver.start() as receiver:
-        upstream.tell("identity-1", "Succeeded")
+        upstream.script("identity-1", "Succeeded")
         app = App.from_environment(
             {
                 **environment(storage),

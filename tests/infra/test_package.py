@@ -166,7 +166,7 @@ def test_the_app_runs_from_the_package_with_the_locked_libraries(app: Path, site
     )
 
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.splitlines()[-1])
-    assert said == {"functions": function_names(REPOSITORY), "health": 200}
+    output = json.loads(done.stdout.splitlines()[-1])
+    assert output == {"functions": function_names(REPOSITORY), "health": 200}
     with TableClient.from_connection_string(azurite.connection_string, TABLE) as table:
         assert table.get_entity("sources", "heartbeat")["at"]

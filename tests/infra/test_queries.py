@@ -29,7 +29,7 @@ def diagnostics(queries: Mapping[str, str]) -> dict[str, list[str]]:
 def test_every_query_parses_and_binds() -> None:
     found = diagnostics(all_queries())
 
-    assert {name: said for name, said in found.items() if said} == {}
+    assert {name: output for name, output in found.items() if output} == {}
 
 
 def test_every_query_is_checked() -> None:

@@ -36,7 +36,7 @@ def live(bridge: Harness, operation_id: str, seconds: float, group: str | None =
         if bridge.aggregate(operation_id).operation.record.final_status is not None:
             break
         is_over = (bridge.clock() - born).total_seconds() >= seconds
-        bridge.upstream.tell(operation_id, "Succeeded" if is_over else "Running")
+        bridge.upstream.script(operation_id, "Succeeded" if is_over else "Running")
         bridge.sweep()
         bridge.clock.advance(10)
     else:
@@ -112,7 +112,7 @@ def test_new_groups_replace_only_groups_that_the_sweep_did_not_update() -> None:
 
     for number in range(MAX_GROUPS + 5):
         bridge.registrations.register(replace(bridge.request(f"operation-new-{number:03d}"), group=f"new-{number:02d}"))
-        bridge.upstream.tell(f"operation-new-{number:03d}", "Succeeded")
+        bridge.upstream.script(f"operation-new-{number:03d}", "Succeeded")
     bridge.clock.advance(5)
     bridge.sweep()
 
@@ -141,14 +141,14 @@ def test_polls_follow_the_learnt_model() -> None:
         bridge.register(f"operation-{number:03d}")
     for sweep in range(131):
         for number in range(100):
-            bridge.upstream.tell(f"operation-{number:03d}", "Succeeded" if sweep >= 120 + number % 10 else "Running")
+            bridge.upstream.script(f"operation-{number:03d}", "Succeeded" if sweep >= 120 + number % 10 else "Running")
         bridge.sweep()
         bridge.clock.advance(10)
     bridge.upstream.asked.clear()
 
     born = bridge.clock()
     bridge.register("operation-new")
-    bridge.upstream.tell("operation-new", "Running")
+    bridge.upstream.script("operation-new", "Running")
     asked = []
     for _ in range(130):
         bridge.sweep()
@@ -187,7 +187,7 @@ def test_observations_of_two_writers_are_merged() -> None:
         return commit(transaction)
 
     bridge.register("operation-2")
-    bridge.upstream.tell("operation-2", "Succeeded")
+    bridge.upstream.script("operation-2", "Succeeded")
     bridge.clock.advance(5)
     table.fail(OBSERVATION, after_another)
     bridge.sweep()
@@ -203,7 +203,7 @@ def test_observations_with_a_lost_reply_count_once(*, known: bool, caplog: pytes
         live(bridge, "operation-0", 30)
     bridge.register()
     bridge.clock.advance(5)
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     writes: list[Transaction] = []
 
     def lost(transaction: Transaction) -> Mapping[str, str]:
@@ -224,7 +224,7 @@ def test_storage_that_is_down_costs_only_the_observations() -> None:
     bridge, table = faulty()
     bridge.register()
     bridge.clock.advance(5)
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     table.fail(OBSERVATION, table.down)
 
     bridge.sweep()
@@ -251,7 +251,7 @@ def test_an_error_changes_no_model() -> None:
     """An error does not show a running operation."""
     bridge = harness()
     bridge.register()
-    bridge.upstream.tell("operation-1", TIMED_OUT)
+    bridge.upstream.script("operation-1", TIMED_OUT)
     for _ in range(20):
         bridge.sweep()
         bridge.clock.advance(10)
@@ -274,7 +274,7 @@ def test_the_shadow_price_rises_while_the_budget_is_short_and_falls_later() -> N
         bridge.clock.advance(10)
     high = shadow_price()
     for number in range(50):
-        bridge.upstream.tell(f"operation-{number:03d}", "Succeeded")
+        bridge.upstream.script(f"operation-{number:03d}", "Succeeded")
     for _ in range(60):
         bridge.sweep()
         bridge.clock.advance(10)
@@ -339,7 +339,7 @@ def test_a_reading_that_fails_after_a_conflict_does_not_fail_the_sweep(monkeypat
     bridge, table = faulty()
     bridge.register()
     bridge.clock.advance(5)
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
 
     def conflict(transaction: Transaction) -> Mapping[str, str]:
         monkeypatch.setattr(bridge.table, "range", lambda *_, **__: table.down(transaction))
@@ -371,7 +371,7 @@ def test_a_probe_of_a_paused_source_does_not_set_the_shadow_price() -> None:
     bridge = harness()
     for number in range(5):
         bridge.register(f"operation-{number}")
-        bridge.upstream.tell(f"operation-{number}", Reply(status=401))
+        bridge.upstream.script(f"operation-{number}", Reply(status=401))
     for _ in range(20):
         bridge.sweep()
         bridge.clock.advance(60)
@@ -392,7 +392,7 @@ def test_two_kinds_of_operations_are_learnt_as_two_peaks() -> None:
         ends[operation_id] = 30 if number % 2 else 1200
     for second in range(0, 1500, 10):
         for operation_id, end in ends.items():
-            bridge.upstream.tell(operation_id, "Succeeded" if second >= end else "Running")
+            bridge.upstream.script(operation_id, "Succeeded" if second >= end else "Running")
         bridge.sweep()
         bridge.clock.advance(10)
 

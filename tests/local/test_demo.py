@@ -59,9 +59,9 @@ def test_demo_shows_the_whole_job_in_a_pipe(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def told(said: str, name: str) -> list[str]:
+def told(output: str, name: str) -> list[str]:
     """Return the lines about an operation, without values that differ between runs."""
-    lines = re.findall(rf"^ *\d+\.\d s  {name} +(.*)$", said, re.MULTILINE)
+    lines = re.findall(rf"^ *\d+\.\d s  {name} +(.*)$", output, re.MULTILINE)
     return [re.sub(r" msg_x[0-9a-f]+$", "", line) for line in lines]
 
 

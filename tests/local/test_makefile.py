@@ -46,9 +46,9 @@ def test_an_environment_that_is_a_link_is_not_emptied(tmp_path: Path) -> None:
 
 def test_make_without_a_target_lists_the_targets() -> None:
     """Newcomers type `make`."""
-    said = make().stdout
+    output = make().stdout
 
-    assert [line.split()[1] for line in said.splitlines()] == [
+    assert [line.split()[1] for line in output.splitlines()] == [
         "help",
         "start",
         "host",

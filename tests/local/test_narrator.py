@@ -108,11 +108,11 @@ def said() -> list[str]:
 
 
 def test_log_is_one_json_object_a_line_and_events_are_not_shown_raw(
-    tmp_path: Path, said: list[str], told: list[Sentence]
+    tmp_path: Path, output: list[str], told: list[Sentence]
 ) -> None:
     """A traceback and a print of the app are shown, and kept too."""
     path = tmp_path / "log.jsonl"
-    with LogFile(path, Narrator(told.append), said.append) as log:
+    with LogFile(path, Narrator(told.append), output.append) as log:
         log.take('12:00:00 INFO bridge: {"event": "registration.created", "registration": "s~my-op~h", "to": "a:1"}')
         log.take("Traceback (most recent call last):")
         log.take('12:00:00 INFO bridge: {"event": broken')
@@ -126,28 +126,28 @@ def test_log_is_one_json_object_a_line_and_events_are_not_shown_raw(
         "registration": "s~my-op~h",
         "to": "a:1",
     }
-    assert [each.get("line") for each in kept[1:3]] == said
-    assert said == ["Traceback (most recent call last):", '12:00:00 INFO bridge: {"event": broken']
+    assert [each.get("line") for each in kept[1:3]] == output
+    assert output == ["Traceback (most recent call last):", '12:00:00 INFO bridge: {"event": broken']
     assert len(kept) == 4
     assert [each.name for each in told] == ["my-op"]
 
 
-def test_log_is_shown_as_json_without_a_narrator(tmp_path: Path, said: list[str]) -> None:
-    with LogFile(tmp_path / "log.jsonl", None, said.append) as log:
+def test_log_is_shown_as_json_without_a_narrator(tmp_path: Path, output: list[str]) -> None:
+    with LogFile(tmp_path / "log.jsonl", None, output.append) as log:
         log.take('12:00:00 WARNING sweep: {"event": "source.throttled", "what": "HTTP 429"}')
 
-    [shown] = map(json.loads, said)
+    [shown] = map(json.loads, output)
     assert (shown["level"], shown["event"], shown["what"]) == ("WARNING", "source.throttled", "HTTP 429")
 
 
 def test_log_of_earlier_starts_goes_on_until_it_is_large(
-    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, output: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "log.jsonl"
     monkeypatch.setattr(narrator, "MOST_LOG", 100)
 
     for number in range(3):
-        with LogFile(path, None, said.append) as log:
+        with LogFile(path, None, output.append) as log:
             log.take(f"line {number}")
 
     assert [json.loads(line)["line"] for line in path.read_text().splitlines()] == ["line 2"]
@@ -155,10 +155,10 @@ def test_log_of_earlier_starts_goes_on_until_it_is_large(
     assert [json.loads(line)["line"] for line in earlier] == ["line 0", "line 1"]
 
 
-def test_line_that_comes_after_the_end_is_shown_all_the_same(tmp_path: Path, said: list[str]) -> None:
-    with LogFile(tmp_path / "log.jsonl", None, said.append) as log:
+def test_line_that_comes_after_the_end_is_shown_all_the_same(tmp_path: Path, output: list[str]) -> None:
+    with LogFile(tmp_path / "log.jsonl", None, output.append) as log:
         pass
 
     log.take("the last line")
 
-    assert said == ["the last line"]
+    assert output == ["the last line"]

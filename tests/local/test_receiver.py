@@ -87,11 +87,11 @@ def test_callbacks_are_listed_over_http(receiver: Receiver) -> None:
 
 def test_person_sees_each_callback_in_two_lines() -> None:
     """The lines have the type and the content."""
-    said: list[str] = []
-    with Receiver.start(say=said.append) as receiver:
+    output: list[str] = []
+    with Receiver.start(say=output.append) as receiver:
         post(receiver, body=b'{"type":"x"}')
 
-    assert said == ['callback: POST /callback msg_1, answered 204\n    {"type":"x"}']
+    assert output == ['callback: POST /callback msg_1, answered 204\n    {"type":"x"}']
 
 
 def test_stop_does_not_wait_for_delays() -> None:
@@ -111,19 +111,19 @@ def test_stop_does_not_wait_for_delays() -> None:
 
 def test_the_query_of_a_callback_is_not_printed() -> None:
     """The query can be a secret. The list for tests of receivers has the query."""
-    said: list[str] = []
-    with Receiver.start(say=said.append) as receiver:
+    output: list[str] = []
+    with Receiver.start(say=output.append) as receiver:
         post(receiver, "/callback?code=canary")
         [listed] = requests.get(f"{receiver.url}/callbacks", timeout=10).json()
 
-    assert said[0].startswith("callback: POST /callback?… ")
-    assert "canary" not in said[0]
+    assert output[0].startswith("callback: POST /callback?… ")
+    assert "canary" not in output[0]
     assert listed["path"] == "/callback?code=canary"
 
 
 def test_person_who_watches_sees_the_verdict_on_a_callback() -> None:
-    said: list[str] = []
-    with Receiver.start(say=said.append, verdict=lambda callback: f"seen {callback.path}") as receiver:
+    output: list[str] = []
+    with Receiver.start(say=output.append, verdict=lambda callback: f"seen {callback.path}") as receiver:
         post(receiver, "/callback?code=secret")
 
-    assert said == ["callback: POST /callback?… msg_1, answered 204, seen /callback?code=secret\n    {}"]
+    assert output == ["callback: POST /callback?… msg_1, answered 204, seen /callback?code=secret\n    {}"]

@@ -96,14 +96,14 @@ def test_app_gets_the_settings_for_this_machine(tmp_path: Path) -> None:
 
 def test_the_environment_overrides_defaults(tmp_path: Path) -> None:
     """An empty value counts as absent."""
-    said = {
+    output = {
         "BRIDGE_POLL_SCHEDULE": "0 * * * * *",
         "AzureWebJobsStorage": "mine",
         "BRIDGE_SIGNING_KEYS": "my-key",
         "BRIDGE_CALLBACK_ALLOW_HTTP": "",
     }
 
-    environment = app_environment(Settings.read({"LOCAL_DIR": str(tmp_path)}), said)
+    environment = app_environment(Settings.read({"LOCAL_DIR": str(tmp_path)}), output)
 
     assert environment["BRIDGE_POLL_SCHEDULE"] == "0 * * * * *"
     assert environment["AzureWebJobsStorage"] == "mine"
@@ -114,9 +114,9 @@ def test_the_environment_overrides_defaults(tmp_path: Path) -> None:
 
 def test_key_of_the_fake_speech_is_not_given_to_a_real_endpoint(tmp_path: Path) -> None:
     """A real endpoint has another key, or uses an identity."""
-    said = {"SPEECH_ENDPOINT": "https://x.cognitiveservices.azure.com"}
+    output = {"SPEECH_ENDPOINT": "https://x.cognitiveservices.azure.com"}
 
-    assert "SPEECH_KEY" not in app_environment(Settings.read({"LOCAL_DIR": str(tmp_path)}), said)
+    assert "SPEECH_KEY" not in app_environment(Settings.read({"LOCAL_DIR": str(tmp_path)}), output)
 
 
 def test_signing_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:

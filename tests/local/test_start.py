@@ -32,10 +32,10 @@ def test_everything_runs_until_ctrl_c_and_nothing_is_left(begin: Callable[..., S
     assert speech.json() == []
     assert len(children) == 2
     assert all(has_ended(child) for child in children)
-    said = "\n".join(start.lines.entries)
-    assert f"curl -s http://127.0.0.1:{start.settings.port}/api/registrations" in said
-    assert rf"\"callbackUrl\": \"{receiver}/callback\"" in said
-    assert "callback: POST /callback msg_1, answered 204" in said
+    output = "\n".join(start.lines.entries)
+    assert f"curl -s http://127.0.0.1:{start.settings.port}/api/registrations" in output
+    assert rf"\"callbackUrl\": \"{receiver}/callback\"" in output
+    assert "callback: POST /callback msg_1, answered 204" in output
 
 
 def test_state_and_key_survive_a_restart(begin: Callable[..., Started]) -> None:
@@ -104,10 +104,10 @@ def test_services_named_by_the_environment_are_not_started(begin: Callable[..., 
 
     assert len(start.children()) == 1
     assert start.get("settings/SPEECH_KEY") == "mine"
-    said = "\n".join(start.lines.entries)
-    assert "speech     https://speech.example" in said
-    assert "storage    as set by AzureWebJobsStorage" in said
-    assert storage not in said
+    output = "\n".join(start.lines.entries)
+    assert "speech     https://speech.example" in output
+    assert "storage    as set by AzureWebJobsStorage" in output
+    assert storage not in output
 
 
 @pytest.fixture

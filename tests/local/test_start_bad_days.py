@@ -141,14 +141,14 @@ def test_nearly_full_disk_is_rejected_at_the_start(tmp_path: Path, disk: Callabl
 
 def test_disk_that_fills_up_is_reported_once(tmp_path: Path, disk: Callable[[int], None]) -> None:
     """The recovery is reported too, and Azurite then writes all data."""
-    said: list[str] = []
-    room = Room(tmp_path, said.append)
+    output: list[str] = []
+    room = Room(tmp_path, output.append)
 
     for free in (ROOM, 0, 1, ROOM, ROOM + 1, 0):
         disk(free)
         room.look()
 
-    assert [each.partition(" for ")[0] for each in said] == [
+    assert [each.partition(" for ")[0] for each in output] == [
         "only 0 MB are left",
         "there is room again",
         "only 0 MB are left",

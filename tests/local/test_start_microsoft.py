@@ -31,8 +31,8 @@ def test_a_first_registration_is_delivered_and_ctrl_c_leaves_no_process(
 ) -> None:
     start = begin("host", APP_DIR=str(REPOSITORY), FAKE_SPEECH_DURATIONS="0.1", BRIDGE_POLL_SCHEDULE="* * * * * *")
     start.until(READY, MicrosoftHost.start_timeout)
-    said = "\n".join(start.lines.entries)
-    commands = said.partition("within a minute:\n")[2].partition("\n\nor by")[0]
+    output = "\n".join(start.lines.entries)
+    commands = output.partition("within a minute:\n")[2].partition("\n\nor by")[0]
 
     registered = subprocess.run(["sh", "-c", commands], capture_output=True, text=True, check=True)
     start.until("answered 204, signature verified", MicrosoftHost.start_timeout)

@@ -36,7 +36,7 @@ def receiver() -> Iterator[Receiver]:
 def upstream() -> Iterator[Upstream]:
     """Return a final status for waiting operations."""
     with Upstream.start() as running:
-        running.tell("op-waiting", "Succeeded")
+        running.script("op-waiting", "Succeeded")
         yield running
 
 

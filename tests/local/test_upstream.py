@@ -73,7 +73,7 @@ def test_unknown_operation_that_succeeds_lives_from_its_first_request_on(
 
 def test_ordered_statuses_appear_at_their_time(upstream: Upstream, clock: Clock) -> None:
     """The time counts from the order."""
-    upstream.tell("some-op", "Running", (60, "Canceled"))
+    upstream.script("some-op", "Running", (60, "Canceled"))
     clock.now += 59
     before = ask(upstream, "some-op").json()["status"]
     clock.now += 1
@@ -84,7 +84,7 @@ def test_ordered_statuses_appear_at_their_time(upstream: Upstream, clock: Clock)
 def test_scripted_answers_are_given_once_each_before_any_status(upstream: Upstream) -> None:
     """Compared: status, headers and bytes."""
     throttled = Answer(status=429, headers={"Retry-After": "7"}, body=b"slow down")
-    upstream.tell("some-op", "Succeeded", answers=[throttled, Answer(status=503)])
+    upstream.script("some-op", "Succeeded", answers=[throttled, Answer(status=503)])
 
     first, second, third = (ask(upstream, "some-op") for _ in range(3))
 
@@ -185,7 +185,7 @@ def test_stop_does_not_wait_for_delays() -> None:
     """A delayed answer is sent at the end."""
     statuses: list[Any] = []
     upstream = Upstream.start(key=KEY)
-    upstream.tell("some-op", "Running", answers=[Answer(status=500, delay=3600)])
+    upstream.script("some-op", "Running", answers=[Answer(status=500, delay=3600)])
     client = threading.Thread(target=lambda: statuses.append(ask_patiently(upstream)))
     client.start()
     upstream.wait_for(1)
@@ -258,7 +258,7 @@ def test_operation_that_was_described_is_found(told: dict[str, object]) -> None:
     """In Python or over HTTP, whatever was said of it."""
     with Upstream.start(key=KEY, rules=LIKE_THE_SERVICE) as upstream:
         requests.put(f"{upstream.endpoint}/fake-speech/operations/by-http", json=told, timeout=10)
-        upstream.tell("by-python")
+        upstream.script("by-python")
 
         answers = [ask(upstream, "by-http"), ask(upstream, "by-python")]
 
@@ -268,14 +268,14 @@ def test_operation_that_was_described_is_found(told: dict[str, object]) -> None:
 @pytest.mark.parametrize("unknown", list(Unknown))
 def test_job_id_that_is_requested_as_an_operation_is_said_once(unknown: Unknown) -> None:
     """With the id to register, whatever such a request is answered."""
-    said: list[str] = []
-    with Upstream.start(key=KEY, rules=Rules(unknown=unknown), say=said.append) as upstream:
+    output: list[str] = []
+    with Upstream.start(key=KEY, rules=Rules(unknown=unknown), say=output.append) as upstream:
         operation_id = submit(upstream, "some-job")
         for _ in range(2):
             ask(upstream, "some-job")
             ask(upstream, operation_id)
 
-    [line] = said
+    [line] = output
     assert line.startswith("some-job is the id of a job, and was registered as an operation id.")
     assert operation_id in line
 
@@ -283,15 +283,15 @@ def test_job_id_that_is_requested_as_an_operation_is_said_once(unknown: Unknown)
 @pytest.mark.parametrize("path", ["avatar", "texttospeech"])
 def test_nothing_is_said_of_ids_that_are_no_mistake(path: str) -> None:
     """An operation with the id of its job, and a job of another API."""
-    said: list[str] = []
-    with Upstream.start(key=KEY, rules=LIKE_THE_SERVICE, say=said.append) as upstream:
+    output: list[str] = []
+    with Upstream.start(key=KEY, rules=LIKE_THE_SERVICE, say=output.append) as upstream:
         submit(upstream, "some-job", Operation_Id="some-job")
         submit(upstream, "other-job")
         ask(upstream, "some-job", path)
         ask(upstream, "other-job", "texttospeech")
         ask(upstream, "unknown-op", path)
 
-    assert said == []
+    assert output == []
 
 
 def test_jobs_and_operations_are_remembered_over_a_restart(tmp_path: Path) -> None:
@@ -299,10 +299,10 @@ def test_jobs_and_operations_are_remembered_over_a_restart(tmp_path: Path) -> No
     rules = Rules(unknown=Unknown.NOT_FOUND, state=tmp_path / "fake-speech.json")
     with Upstream.start(key=KEY, rules=rules) as before:
         operation_id = submit(before, "some-job")
-        before.tell("described", "Running", (0.0, "Canceled"))
+        before.script("described", "Running", (0.0, "Canceled"))
 
-    said: list[str] = []
-    with Upstream.start(key=KEY, rules=rules, say=said.append) as after:
+    output: list[str] = []
+    with Upstream.start(key=KEY, rules=rules, say=output.append) as after:
         statuses = [ask(after, each).json().get("status") for each in (operation_id, "described", "some-job")]
         again = requests.put(
             f"{after.endpoint}/avatar/batchsyntheses/some-job?api-version=2024-08-01",
@@ -314,7 +314,7 @@ def test_jobs_and_operations_are_remembered_over_a_restart(tmp_path: Path) -> No
     assert statuses[0] in {"NotStarted", "Running", "Succeeded"}
     assert statuses[1:] == ["Canceled", None]
     assert again.status_code == 409
-    assert len(said) == 1
+    assert len(output) == 1
 
 
 def test_state_that_is_no_state_is_refused_by_its_name(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_everything_is_throttled_for_a_while(upstream: Upstream, clock: Clock) -
 
 def test_every_order_can_be_revoked(upstream: Upstream) -> None:
     """Used for orders without a duration."""
-    upstream.tell_all(named("wrong key (gateway)"))
+    upstream.script_all(named("wrong key (gateway)"))
     refused = ask(upstream).status_code
 
     taken_back = requests.delete(f"{upstream.endpoint}/fake-speech/operations", timeout=10)

@@ -64,7 +64,7 @@ def test_client_can_name_the_operation(upstream: Upstream) -> None:
 def test_only_the_synthesis_has_the_reason_of_a_failure(upstream: Upstream) -> None:
     """The operation only has the status Failed."""
     call(upstream, "PUT", "my-video", WORK, Operation_Id="my-own-op")
-    upstream.tell("my-own-op", "Failed")
+    upstream.script("my-own-op", "Failed")
 
     synthesis = call(upstream, "GET", "my-video").json()
 

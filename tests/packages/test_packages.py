@@ -58,7 +58,7 @@ def told() -> Told:
         bridge.clock.now = real_clock()  # the packages read the machine's clock
         metadata = {"grüße": "🎬"}
         Client.of(bridge).register({"operationId": "operation-1", "callbackUrl": url, "metadata": metadata})
-        bridge.upstream.tell("operation-1", "Succeeded")
+        bridge.upstream.script("operation-1", "Succeeded")
         bridge.sweep()
         bridge.deliver_all()
         [callback] = receiver.wait_for(1)

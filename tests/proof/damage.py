@@ -112,7 +112,7 @@ def damaged(seed: int) -> str | None:
         simulation.mend()
         damage.is_mended = True
         for number in range(_OPERATIONS):
-            simulation.upstream.tell(f"operation-{number}", "Succeeded")
+            simulation.upstream.script(f"operation-{number}", "Succeeded")
         simulation.settle()
         invariants.check(simulation, repeats=True)
         simulation.clock.advance(_RETENTION)
@@ -128,8 +128,8 @@ def _live(simulation: DamagedSimulation, rng: random.Random) -> None:
     end, names = simulation.clock() + _DAMAGED, list[str]()
     for number in range(_OPERATIONS):
         replies = [rng.choice(_REPLIES) for _ in range(rng.randint(1, 4))]
-        simulation.upstream.tell(f"operation-{number}", *replies)
-    simulation.receivers.tell("https://a.example.com/", 500, 200)
+        simulation.upstream.script(f"operation-{number}", *replies)
+    simulation.receivers.script("https://a.example.com/", 500, 200)
     while simulation.clock() < end:
         if rng.random() < 0.2:
             operation, url = (

@@ -82,12 +82,12 @@ class BridgeMachine(RuleBasedStateMachine):
     @rule(operation=st.sampled_from(OPERATIONS), replies=st.lists(REPLIES, min_size=1, max_size=4))
     def script_upstream(self, operation: str, replies: list[str | Reply | NoReply]) -> None:
         """Change the answers of the upstream. Ended operations stay ended."""
-        self.simulation.upstream.tell(operation, *replies)
+        self.simulation.upstream.script(operation, *replies)
 
     @rule(url=st.sampled_from(list(URLS)), moods=st.lists(MOODS, min_size=1, max_size=3))
     def script_receiver(self, url: str, moods: list[int | Unreachable]) -> None:
         """Change the mood of a receiver."""
-        self.simulation.receivers.tell(url, *moods)
+        self.simulation.receivers.script(url, *moods)
 
     @rule(seconds=SECONDS)
     def wait(self, seconds: int) -> None:
@@ -146,9 +146,9 @@ class BridgeMachine(RuleBasedStateMachine):
         """Run everything to the end, then check the whole scenario."""
         self.plan.clear()
         for operation in OPERATIONS:
-            self.simulation.upstream.tell(operation, "Succeeded")
+            self.simulation.upstream.script(operation, "Succeeded")
         for url in URLS:
-            self.simulation.receivers.tell(url, 200)
+            self.simulation.receivers.script(url, 200)
         with self._step() as step:
             step.troubled = True
             self.simulation.settle()

@@ -29,7 +29,7 @@ class Race:
 
 def _waiting(simulation: Simulation) -> str:
     """Register for an operation that ends at the next poll, which is due."""
-    simulation.upstream.tell("met", "Running", "Succeeded")
+    simulation.upstream.script("met", "Running", "Succeeded")
     name = simulation.register("met", _HERE)
     simulation.tick()
     simulation.clock.advance(15)
@@ -38,7 +38,7 @@ def _waiting(simulation: Simulation) -> str:
 
 def _pending(simulation: Simulation) -> str:
     """Bring a registration to the point where the first message is in the queue."""
-    simulation.upstream.tell("met", "Succeeded")
+    simulation.upstream.script("met", "Succeeded")
     name = simulation.register("met", _HERE)
     simulation.tick()
     return name
@@ -58,9 +58,9 @@ def sweep_and_sweep(simulation: Simulation) -> Acts:
     _pending(simulation)
     simulation.queue.messages.clear()
     simulation.clock.advance(120)
-    simulation.upstream.tell("other", "Succeeded")
+    simulation.upstream.script("other", "Succeeded")
     simulation.register("other", _HERE)
-    simulation.upstream.tell("running", "Running", "Running", "Failed")
+    simulation.upstream.script("running", "Running", "Running", "Failed")
     simulation.register("running", _THERE)
     return [lambda: simulation.tick(0), lambda: simulation.tick(1)]
 
@@ -73,7 +73,7 @@ def sweep_and_register(simulation: Simulation) -> Acts:
 
 def expire_and_register(simulation: Simulation) -> Acts:
     """Register for an operation while the operation expires."""
-    simulation.upstream.tell("met", Reply(status=400), Reply(status=400), Reply(status=400), "Succeeded")
+    simulation.upstream.script("met", Reply(status=400), Reply(status=400), Reply(status=400), "Succeeded")
     simulation.register("met", _HERE)
     for _ in range(2):
         simulation.tick()
@@ -141,7 +141,7 @@ def deliver_and_redeliver(simulation: Simulation) -> Acts:
 
 def deliver_and_retry(simulation: Simulation) -> Acts:
     """Order the next attempt during an attempt that fails."""
-    simulation.receivers.tell(_HERE, 500, 200)
+    simulation.receivers.script(_HERE, 500, 200)
     name = _pending(simulation)
     message = simulation.queue.messages[0]
     return [lambda: simulation.follow(message, 0), lambda: simulation.redeliver(name, on=1)]
@@ -149,7 +149,7 @@ def deliver_and_retry(simulation: Simulation) -> Acts:
 
 def enqueue_and_retry(simulation: Simulation) -> Acts:
     """Order the next attempt while a sweep sends its message."""
-    simulation.receivers.tell(_HERE, 500, 200)
+    simulation.receivers.script(_HERE, 500, 200)
     name = _pending(simulation)
     simulation.drain()
     simulation.clock.advance(10)
@@ -158,9 +158,9 @@ def enqueue_and_retry(simulation: Simulation) -> Acts:
 
 def defer_and_retry(simulation: Simulation) -> Acts:
     """Order the next attempt while an open circuit puts the attempt back."""
-    simulation.upstream.tell("silent", "Succeeded")
+    simulation.upstream.script("silent", "Succeeded")
     for number in range(FAILURES_TO_OPEN):
-        simulation.receivers.tell(f"{_HERE}{number}", Unreachable(error=Failure.TIMEOUT), 200)
+        simulation.receivers.script(f"{_HERE}{number}", Unreachable(error=Failure.TIMEOUT), 200)
         simulation.register("silent", f"{_HERE}{number}")
     simulation.tick()
     simulation.drain()
@@ -172,7 +172,7 @@ def defer_and_retry(simulation: Simulation) -> Acts:
 
 def cancel_and_retry(simulation: Simulation) -> Acts:
     """Cancel a delivery while its next attempt is ordered, and while the order is repeated."""
-    simulation.receivers.tell(_HERE, 500, 200)
+    simulation.receivers.script(_HERE, 500, 200)
     name = _pending(simulation)
     simulation.drain()
     simulation.clock.advance(1)
@@ -267,7 +267,7 @@ def purge_and_redeliver(simulation: Simulation) -> Acts:
 def _full(simulation: Simulation) -> str:
     """Fill an operation such that a canceled registration, with a message and an attempt, is the oldest candidate."""
     simulation.limit_places(2)
-    simulation.receivers.tell(_HERE, 500, 200)
+    simulation.receivers.script(_HERE, 500, 200)
     name = _pending(simulation)
     simulation.drain()
     simulation.cancel(name)
@@ -319,7 +319,7 @@ def replace_and_purge(simulation: Simulation) -> Acts:
 
 def register_and_register(simulation: Simulation) -> Acts:
     """Post two equal registrations and one other at once for the same new operation."""
-    simulation.upstream.tell("met", "Succeeded")
+    simulation.upstream.script("met", "Succeeded")
     return [
         lambda: simulation.register("met", _HERE, on=0),
         lambda: simulation.register("met", _HERE, on=1),

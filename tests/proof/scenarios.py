@@ -19,10 +19,10 @@ _SILENT = Unreachable(error=Failure.TIMEOUT)
 
 def everyday(simulation: Simulation) -> None:
     """Run common events: retries, 410, a filter, cancellations, a renewal, redeliveries, 429, 401, two sources."""
-    simulation.upstream.tell("shared", Reply(status=429, retry_after="20"), "Running", "Succeeded")
-    simulation.upstream.tell("voice", Reply(status=401), TIMED_OUT, "Failed")
-    simulation.receivers.tell(_RETRIED, 500, 200)
-    simulation.receivers.tell(_GONE, 410, 200)
+    simulation.upstream.script("shared", Reply(status=429, retry_after="20"), "Running", "Succeeded")
+    simulation.upstream.script("voice", Reply(status=401), TIMED_OUT, "Failed")
+    simulation.receivers.script(_RETRIED, 500, 200)
+    simulation.receivers.script(_GONE, 410, 200)
     retried = simulation.register("shared", _RETRIED)
     gone = simulation.register("shared", _GONE)
     simulation.register("shared", _FILTERED, events=["Failed"])
@@ -46,8 +46,8 @@ def everyday(simulation: Simulation) -> None:
 
 def given_up(simulation: Simulation) -> None:
     """Run expired operations, one operation that is found again, and one without waiting registrations."""
-    simulation.upstream.tell("lost", Reply(status=404))
-    simulation.upstream.tell("refused", Reply(status=400), Reply(status=204), Reply(status=400))
+    simulation.upstream.script("lost", Reply(status=404))
+    simulation.upstream.script("refused", Reply(status=400), Reply(status=204), Reply(status=400))
     simulation.register("lost", _RETRIED)
     simulation.register("lost", _FILTERED, events=["Succeeded"])
     simulation.register("refused", _RETRIED)
@@ -56,8 +56,8 @@ def given_up(simulation: Simulation) -> None:
     simulation.cancel(dropped)
     simulation.settle()
     simulation.live(1)
-    simulation.upstream.tell("lost", "Running", "Canceled")
-    simulation.upstream.tell("dropped", "Failed")
+    simulation.upstream.script("lost", "Running", "Canceled")
+    simulation.upstream.script("dropped", "Failed")
     simulation.upstream.jobs["dropped"] = Reply(status=500)
     simulation.register("lost", _REVIVED)
     simulation.register("dropped", _RETRIED)
@@ -66,9 +66,9 @@ def given_up(simulation: Simulation) -> None:
 
 def hopeless(simulation: Simulation) -> None:
     """Run all attempts against a silent receiver: deferred while the circuit is open, dead in the end."""
-    simulation.upstream.tell("done", "Succeeded")
+    simulation.upstream.script("done", "Succeeded")
     for url in ("https://silent.example.com/1", "https://silent.example.com/2"):
-        simulation.receivers.tell(url, _SILENT)
+        simulation.receivers.script(url, _SILENT)
         simulation.register("done", url)
     _end(simulation)
 
@@ -76,8 +76,8 @@ def hopeless(simulation: Simulation) -> None:
 def crowded(simulation: Simulation) -> None:
     """Replace canceled and skipped registrations of a full operation: before the end, after the end, and at once."""
     simulation.limit_places(2)
-    simulation.upstream.tell("full", "Running", "Succeeded")
-    simulation.receivers.tell(_RETRIED, 500)
+    simulation.upstream.script("full", "Running", "Succeeded")
+    simulation.receivers.script(_RETRIED, 500)
     canceled = simulation.register("full", _GONE)
     simulation.register("full", _FILTERED, events=["Failed"])
     simulation.cancel(canceled)
@@ -96,10 +96,10 @@ def crowded(simulation: Simulation) -> None:
 
 def retried(simulation: Simulation) -> None:
     """Order retries: before the first attempt, while the circuit is open, twice, up to the last attempt and beyond."""
-    simulation.upstream.tell("done", "Succeeded")
+    simulation.upstream.script("done", "Succeeded")
     first, second = (f"https://silent.example.com/{number}" for number in (1, 2))
-    simulation.receivers.tell(first, _SILENT)
-    simulation.receivers.tell(second, _SILENT)
+    simulation.receivers.script(first, _SILENT)
+    simulation.receivers.script(second, _SILENT)
     used_up, delivered = simulation.register("done", first), simulation.register("done", second)
     simulation.tick()
     simulation.redeliver(used_up)
@@ -110,22 +110,22 @@ def retried(simulation: Simulation) -> None:
     simulation.live(30)
     simulation.redeliver_many()
     simulation.live(60)
-    simulation.receivers.tell(first, 500)
-    simulation.receivers.tell(second, 200)
+    simulation.receivers.script(first, 500)
+    simulation.receivers.script(second, 200)
     simulation.redeliver(delivered)
     simulation.drain()
     for _ in range(RUNS_AN_HOUR):
         simulation.redeliver(used_up)
         simulation.drain()
-    simulation.receivers.tell(first, 200)
+    simulation.receivers.script(first, 200)
     _end(simulation)
 
 
 def erased(simulation: Simulation) -> None:
     """Purge registrations: of each ended state, beside others, as the last one, and after another beginning."""
-    simulation.upstream.tell("done", "Running", "Succeeded")
-    simulation.receivers.tell(_GONE, 410)
-    simulation.receivers.tell(_RETRIED, 500, 200)
+    simulation.upstream.script("done", "Running", "Succeeded")
+    simulation.receivers.script(_GONE, 410)
+    simulation.receivers.script(_RETRIED, 500, 200)
     names = [simulation.register("done", url) for url in (_RETRIED, _GONE)]
     names.append(simulation.register("done", _FILTERED, events=["Failed"]))
     names.append(simulation.register("done", _REVIVED))
@@ -139,7 +139,7 @@ def erased(simulation: Simulation) -> None:
         _erase(simulation, name)
     if simulation.left():
         raise Loss(f"left behind: {simulation.left()}")
-    simulation.upstream.tell("done", "Succeeded")
+    simulation.upstream.script("done", "Succeeded")
     again = simulation.register("done", _RETRIED)
     simulation.settle()
     invariants.check(simulation)

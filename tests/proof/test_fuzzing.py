@@ -35,8 +35,8 @@ def test_any_body_of_the_upstream_is_handled(status: int, body: bytes) -> None:
     bridge = harness()
     bridge.register(VICTIM)
     bridge.register(OTHER)
-    bridge.upstream.tell(VICTIM, Reply(status=status, body=body))
-    bridge.upstream.tell(OTHER, "Succeeded")
+    bridge.upstream.script(VICTIM, Reply(status=status, body=body))
+    bridge.upstream.script(OTHER, "Succeeded")
 
     for _ in range(40):
         bridge.sweep()

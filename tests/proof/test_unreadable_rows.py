@@ -59,7 +59,7 @@ def test_unreadable_due_and_index_rows_stop_nothing(names: list[str], values: di
     """The unreadable rows sort before the bridge's rows in every range."""
     bridge = harness()
     ref = bridge.register(VICTIM)[0]
-    bridge.upstream.tell(VICTIM, "Succeeded")
+    bridge.upstream.script(VICTIM, "Succeeded")
     for prefix in ("due:0", "due:deliver:0", "idx:pending:", "idx:waiting:"):
         rows = tuple(Insert(f"{prefix}{name}", dict(values)) for name in names)  # type: ignore[arg-type]
         if rows:
@@ -79,13 +79,13 @@ def test_an_overwritten_row_stops_no_other_operation(
     """The change hits any column of any row, at any time. The callback of the other operation still arrives."""
     bridge = harness()
     bridge.register(VICTIM)
-    bridge.upstream.tell(VICTIM, "Running", Reply(status=reply) if isinstance(reply, int) else reply)
-    bridge.sender.tell(URL, 500, 200)
+    bridge.upstream.script(VICTIM, "Running", Reply(status=reply) if isinstance(reply, int) else reply)
+    bridge.sender.script(URL, 500, 200)
     work(bridge, ticks)
     for row in [row for row in bridge.memory.rows() if is_of_kind(row, kind)]:
         bridge.memory.commit(Transaction(row.partition, (Merge(row.key, changes, ANY),)))
     other = bridge.register(OTHER, "https://other.example.com/")[0]
-    bridge.upstream.tell(OTHER, "Succeeded")
+    bridge.upstream.script(OTHER, "Succeeded")
 
     work(bridge)
 

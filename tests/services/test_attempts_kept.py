@@ -25,7 +25,7 @@ JSON = {"Content-Type": "application/json"}
 def bridge() -> Harness:
     """Return a harness with a succeeded operation."""
     bridge = harness()
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     return bridge
 
 
@@ -57,7 +57,7 @@ def attempt_keys(bridge: Harness, ref: RegistrationRef) -> list[str]:
 
 def make_many_attempts(bridge: Harness, ref: RegistrationRef, runs: int) -> None:
     """Make whole runs against a failing receiver."""
-    bridge.sender.tell(HOOK, 500)
+    bridge.sender.script(HOOK, 500)
     for _ in range(runs):
         assert redeliver(bridge, ref).status == 202
         while bridge.registration(ref).state is State.PENDING:
@@ -97,7 +97,7 @@ def test_canceling_and_registering_again_begins_no_more_runs_than_redelivering(b
     body = {"operationId": "operation-1", "callbackUrl": HOOK}
     statuses = []
     for _ in range(RUNS_AN_HOUR + 3):
-        bridge.sender.tell(HOOK, 500)
+        bridge.sender.script(HOOK, 500)
         if bridge.registration(ref).state is not State.CANCELED:
             redeliver(bridge, ref)
             client.call(
@@ -112,7 +112,7 @@ def test_canceling_and_registering_again_begins_no_more_runs_than_redelivering(b
 
 def test_retries_of_a_pending_run_count_among_the_runs_of_an_hour(bridge: Harness) -> None:
     ref = delivered(bridge)
-    bridge.sender.tell(HOOK, 500)
+    bridge.sender.script(HOOK, 500)
 
     statuses = [redeliver(bridge, ref).status for _ in range(3 * RUNS_AN_HOUR)]
 
@@ -122,7 +122,7 @@ def test_retries_of_a_pending_run_count_among_the_runs_of_an_hour(bridge: Harnes
 
 def test_bulk_redelivery_skips_registrations_at_the_limit_of_runs(bridge: Harness) -> None:
     ref = delivered(bridge)
-    bridge.sender.tell(HOOK, 410)
+    bridge.sender.script(HOOK, 410)
     for _ in range(RUNS_AN_HOUR):
         redeliver(bridge, ref)
     body = json.dumps({"states": ["dead"], "since": "2026-11-23T11:00:00Z"}).encode()
@@ -163,10 +163,10 @@ def test_an_attempt_is_made_though_the_one_to_be_dropped_is_gone(bridge: Harness
     assert [each["number"] for each in read(bridge, ref).body["attempts"]][-1] == 1 + 6 * ATTEMPTS_PER_RUN
 
 
-def write_attempts(bridge: Harness, ref: RegistrationRef, numbers: range, said: str) -> None:
+def write_attempts(bridge: Harness, ref: RegistrationRef, numbers: range, output: str) -> None:
     """Store attempts, 100 per transaction, and make the last one the registration's last attempt."""
     location = "https://new.example.com/" + '"' * 5000
-    outcome = answered(302, address="2606:4700:4700::1111", body=said.encode(), location=location)
+    outcome = answered(302, address="2606:4700:4700::1111", body=output.encode(), location=location)
     begun = AttemptRecord(ref=ref, number=1, at=NOON, claim="c", leased_until=NOON)
     row = for_insert(begun.with_outcome(outcome, timedelta(minutes=1)))
     for first in range(numbers.start, numbers.stop, 100):
@@ -190,13 +190,13 @@ def test_of_ten_thousand_attempts_the_last_fifty_are_read(bridge: Harness) -> No
 
 
 @pytest.mark.parametrize(
-    "said",
+    "output",
     ["\U0001f600" * 1024, '"' * 5000, "\\" * 5000, "a" * 5000, "\u00e4" * 5000, "\x1b" * 5000],
     ids=["emoji", "quotes", "backslashes", "letters", "umlauts", "controls"],
 )
-def test_fifty_attempts_are_answered_in_less_than_100_kb(bridge: Harness, said: str) -> None:
+def test_fifty_attempts_are_answered_in_less_than_100_kb(bridge: Harness, output: str) -> None:
     [ref] = bridge.register()
-    write_attempts(bridge, ref, range(1, 51), said)
+    write_attempts(bridge, ref, range(1, 51), output)
 
     shown = read(bridge, ref).body
 

@@ -49,14 +49,14 @@ def test_a_bad_hour_loses_no_operation_and_keeps_the_budget(seed: int) -> None:
     with Upstream.start(key="good", clock=lambda: clocks[0]().timestamp()) as upstream:
         bridge = harness(upstream=real, SPEECH_ENDPOINT=upstream.endpoint, SPEECH_REQUESTS_PER_SECOND="0.5")
         for name, end in ends.items():
-            upstream.tell(name, (0, "Running"), (end, "Succeeded"))
+            upstream.script(name, (0, "Running"), (end, "Succeeded"))
             bridge.register(name)
         for _ in range(6 * 150):
             minute = (bridge.clock() - NOON) // timedelta(minutes=1)
             upstream.key = "revoked" if 20 <= minute < 25 else "good"
             for name in ends:
                 is_bad = minute < 60 and dice.random() < 0.5
-                upstream.tell(name, always=dice.choices(moods, weights)[0] if is_bad else None)
+                upstream.script(name, always=dice.choices(moods, weights)[0] if is_bad else None)
             bridge.sweep()
             bridge.deliver_all()
             bridge.clock.advance(10)

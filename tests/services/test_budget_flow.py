@@ -61,7 +61,7 @@ def test_the_oldest_and_the_newest_operations_alternate_and_the_rest_stays_due(s
 def test_a_429_pauses_the_source_at_once(slow: Harness) -> None:
     """No further poll is made in this sweep, nor before the time of the answer. Then the rate is halved."""
     register(slow, 10)
-    slow.upstream.tell("operation-000", Reply(status=429, retry_after="38"), "Running")
+    slow.upstream.script("operation-000", Reply(status=429, retry_after="38"), "Running")
 
     slow.sweep()
     assert asked(slow) == ["operation-000"]
@@ -80,7 +80,7 @@ def test_a_429_pauses_the_source_at_once(slow: Harness) -> None:
 def test_a_pause_applies_to_other_instances(slow: Harness) -> None:
     """The pause is stored before the sweep ends."""
     register(slow, 1)
-    slow.upstream.tell("operation-000", Reply(status=429))
+    slow.upstream.script("operation-000", Reply(status=429))
 
     slow.sweep()
 
@@ -98,7 +98,7 @@ def test_a_rejected_credential_pauses_the_source_without_loss(
     caplog.set_level("ERROR")
     register(slow, 5)
     for number in range(5):
-        slow.upstream.tell(f"operation-{number:03d}", denial)
+        slow.upstream.script(f"operation-{number:03d}", denial)
     for _ in range(6 * 60 * 26):
         slow.sweep()
         slow.clock.advance(10)
@@ -109,7 +109,7 @@ def test_a_rejected_credential_pauses_the_source_without_loss(
     assert len(asked(slow)) < 26 * 4 + 10
     assert any("source.denied" in record.message and "SPEECH_KEY" in record.message for record in caplog.records)
     for number in range(5):
-        slow.upstream.tell(f"operation-{number:03d}", "Succeeded")
+        slow.upstream.script(f"operation-{number:03d}", "Succeeded")
     for _ in range(6 * 20):
         slow.sweep()
         slow.clock.advance(10)
@@ -121,7 +121,7 @@ def test_a_rejected_credential_pauses_the_source_without_loss(
 def test_an_unknown_operation_expires_after_ten_minutes(slow: Harness) -> None:
     """The receivers get the reason too."""
     register(slow, 1)
-    slow.upstream.tell("operation-000", Reply(status=404, body=b'{"error": {"code": "NotFound", "message": "x"}}'))
+    slow.upstream.script("operation-000", Reply(status=404, body=b'{"error": {"code": "NotFound", "message": "x"}}'))
     for _ in range(6 * 12):
         slow.sweep()
         slow.deliver_all()
@@ -137,7 +137,7 @@ def test_an_undocumented_status_is_logged_once(slow: Harness, caplog: pytest.Log
     """One line per value, for any number of operations."""
     register(slow, 3)
     for number in range(3):
-        slow.upstream.tell(f"operation-{number:03d}", "Paused")
+        slow.upstream.script(f"operation-{number:03d}", "Paused")
 
     for _ in range(5):
         slow.sweep()
@@ -150,8 +150,8 @@ def test_a_sweep_logs_the_result_of_each_source(slow: Harness, caplog: pytest.Lo
     """The line has the counts of due, polled and finished operations, errors, the rest, and the rate."""
     caplog.set_level("INFO")
     register(slow, 12)
-    slow.upstream.tell("operation-000", "Succeeded")
-    slow.upstream.tell("operation-001", TIMED_OUT)
+    slow.upstream.script("operation-000", "Succeeded")
+    slow.upstream.script("operation-001", TIMED_OUT)
     caplog.clear()
 
     slow.sweep()

@@ -64,14 +64,14 @@ def end_as_dead(bridge: Harness, count: int, host: str = "receiver.example.com",
     ids = []
     for number in range(count):
         operation_id, url = f"{name}-{number:03d}", f"https://{host}/hook"
-        bridge.upstream.tell(operation_id, "Succeeded")
+        bridge.upstream.script(operation_id, "Succeeded")
         called = normalise(url, bridge.settings.callback_rules)
-        bridge.sender.tell(called, 410)
+        bridge.sender.script(called, 410)
         [ref] = bridge.register(operation_id, url)
         bridge.sweep()
         bridge.deliver_all()
         assert bridge.registration(ref).state is State.DEAD
-        bridge.sender.tell(called, 200)
+        bridge.sender.script(called, 200)
         bridge.clock.advance(1)
         ids.append(ref.public_id)
     return ids[::-1]
@@ -208,7 +208,7 @@ def test_only_dead_registrations_are_redelivered() -> None:
     bridge = harness()
     for name in ("delivered", "canceled", "waiting"):
         bridge.register(f"operation-{name}")
-    bridge.upstream.tell("operation-delivered", "Succeeded")
+    bridge.upstream.script("operation-delivered", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
 
@@ -279,10 +279,10 @@ def test_each_redelivery_is_logged_with_the_caller(caplog: pytest.LogCaptureFixt
 
     ids = redeliver(bridge).body["registrations"]
 
-    said = {"event": "registration.redelivered", "was": "dead", "caller": "unknown"}
+    output = {"event": "registration.redelivered", "was": "dead", "caller": "unknown"}
     lines = lines_of(caplog)
     assert len({line.pop("request_id") for line in lines}) == 1
-    assert lines == [{**said, "registration": each} for each in ids]
+    assert lines == [{**output, "registration": each} for each in ids]
 
 
 def test_each_receiver_is_spread_separately() -> None:
@@ -372,8 +372,8 @@ def fail(
     ids = []
     for number in range(count):
         operation_id, url = f"pending-{host.partition('.')[0]}-{number:03d}", f"https://{host}/{number}"
-        bridge.upstream.tell(operation_id, "Succeeded")
-        bridge.sender.tell(url, answer)
+        bridge.upstream.script(operation_id, "Succeeded")
+        bridge.sender.script(url, answer)
         created = Client.of(bridge).register({"operationId": operation_id, "callbackUrl": url, **more})
         bridge.sweep()
         bridge.deliver_all()
@@ -518,8 +518,8 @@ def test_a_dry_run_shows_failures_without_an_answer_and_ports() -> None:
     bridge = harness(BRIDGE_CALLBACK_ALLOWED_PORTS="*")
     for number, outcome in enumerate((Unreachable(error=Failure.TIMEOUT), None)):
         url = f"https://receiver.example.com:8443/{number}"
-        bridge.upstream.tell(f"operation-{number}", "Succeeded")
-        bridge.sender.tell(url, outcome or 200)
+        bridge.upstream.script(f"operation-{number}", "Succeeded")
+        bridge.sender.script(url, outcome or 200)
         bridge.register(f"operation-{number}", url)
         bridge.sweep()
         if outcome is not None:

@@ -41,7 +41,7 @@ def registered(bridge: Harness, body: Mapping[str, object] = BODY) -> str:
 def pending(bridge: Harness, body: Mapping[str, object] = BODY) -> str:
     """Bring a callback to the point where the first message is in the queue. Returns the id."""
     public_id = registered(bridge, body)
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     return public_id
 
@@ -100,8 +100,8 @@ def test_a_query_is_in_no_row_message_log_line_or_list(bridge: Harness, caplog: 
     caplog.set_level(logging.DEBUG)
     client, seen = Client.of(bridge), list[str]()
     public_id = registered(bridge)
-    bridge.upstream.tell("operation-1", "Succeeded")
-    bridge.sender.tell(HOOK, 500, 410, 200)
+    bridge.upstream.script("operation-1", "Succeeded")
+    bridge.sender.script(HOOK, 500, 410, 200)
     for _ in range(3):
         bridge.sweep()
         seen += [write_task(task) for task in bridge.queue.tasks]
@@ -155,7 +155,7 @@ def test_its_owner_reads_the_whole_url(bridge: Harness) -> None:
 def test_an_answer_with_a_query_is_not_compressed(bridge: Harness, url: str, directives: str) -> None:
     """The compressed length could reveal the secret (BREACH). Other answers may be compressed."""
     public_id = pending(bridge, {**BODY, "callbackUrl": url})
-    bridge.sender.tell(url, 410)
+    bridge.sender.script(url, 410)
     bridge.deliver_all()
     client = Client.of(bridge)
 
@@ -290,7 +290,7 @@ def test_a_new_generation_is_encrypted_with_the_newest_key(bridge: Harness) -> N
 
     second = registered(bridge)
     bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
 
@@ -335,7 +335,7 @@ def test_no_callback_is_sent_with_a_changed_query(bridge: Harness, how: str) -> 
     changed = {"of another": other, "removed": "", "cut": query[:-8], "of a former generation": query}[how]
     change(bridge, public_id, query=changed)
 
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
 
@@ -391,7 +391,7 @@ def test_a_row_of_a_former_version_begins_a_new_generation_as_itself(bridge: Har
     left_by_a_former_version(bridge, request)
 
     public_id = registered(bridge)
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
 
@@ -419,8 +419,8 @@ def test_an_admin_sees_no_query_of_others(tenant: KeyServer) -> None:
     )
     of_ann, own = str(ann.register(BODY).body["id"]), str(admin.register(BODY).body["id"])
     order = json.dumps({"states": ["dead"], "since": "2026-11-23T00:00:00Z"}).encode()
-    bridge.sender.tell(HOOK, 410)
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sender.script(HOOK, 410)
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
 

@@ -75,7 +75,7 @@ def test_a_terminal_operation_and_its_callback_are_five_requests_and_one_message
     bridge, requests = counted
     bridge.sweep()
     bridge.register()
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     requests.clear()
 
     bridge.sweep()
@@ -115,12 +115,12 @@ def test_steps_write_the_documented_number_of_rows() -> None:
     bridge = harness(lambda _: witness)
     registrations = bridge.registrations
     one, two = (bridge.request(url=f"https://{name}.example.com/") for name in ("one", "two"))
-    bridge.sender.tell(one.callback_url, 500, 200)
-    bridge.sender.tell(two.callback_url, 410)
+    bridge.sender.script(one.callback_url, 500, 200)
+    bridge.sender.script(two.callback_url, 410)
     order = Order(owner="shared", states=[State.DEAD], where=EntryFilter(since=NOON), limit=1)
 
     def end() -> None:
-        bridge.upstream.tell("operation-1", "Succeeded")
+        bridge.upstream.script("operation-1", "Succeeded")
         bridge.sweep()
 
     steps: dict[str, Callable[[], object]] = {

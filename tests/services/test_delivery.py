@@ -28,7 +28,7 @@ HOOK = "https://receiver.example.com/hook"
 def pending(bridge: Harness) -> RegistrationRef:
     """Bring a registration to the point where the first task is in the queue."""
     ref = bridge.register()[0]
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     return ref
 
@@ -114,7 +114,7 @@ def test_a_delivered_registration_leaves_only_its_purge_due(bridge: Harness) -> 
 def test_every_attempt_is_recorded(bridge: Harness) -> None:
     """The record has time, duration, address and result."""
     ref = pending(bridge)
-    bridge.sender.tell(
+    bridge.sender.script(
         HOOK,
         answered(503, address="203.0.113.7", body=b"busy"),
         Unreachable(error=Failure.TIMEOUT),
@@ -136,7 +136,7 @@ def test_every_attempt_is_recorded(bridge: Harness) -> None:
 def test_a_receiver_that_never_answers_is_tried_for_75_hours_and_then_dead(bridge: Harness) -> None:
     """Ten attempts follow the schedule, with the same message."""
     ref = pending(bridge)
-    bridge.sender.tell(HOOK, Unreachable(error=Failure.CONNECT))
+    bridge.sender.script(HOOK, Unreachable(error=Failure.CONNECT))
     times = []
     bridge.sender.during = lambda: times.append(bridge.clock())
 
@@ -154,7 +154,7 @@ def test_a_receiver_that_never_answers_is_tried_for_75_hours_and_then_dead(bridg
 def test_a_410_is_not_retried(bridge: Harness) -> None:
     """410 means that the receiver unsubscribed."""
     ref = pending(bridge)
-    bridge.sender.tell(HOOK, 410)
+    bridge.sender.script(HOOK, 410)
 
     live_on(bridge, timedelta(hours=80), timedelta(minutes=5))
 
@@ -165,7 +165,7 @@ def test_a_410_is_not_retried(bridge: Harness) -> None:
 def test_a_dead_delivery_can_be_redelivered(bridge: Harness) -> None:
     """The run has all attempts."""
     ref = pending(bridge)
-    bridge.sender.tell(HOOK, 500)
+    bridge.sender.script(HOOK, 500)
     live_on(bridge, timedelta(hours=80), timedelta(minutes=1))
     bridge.registrations.redeliver(ref)
 
@@ -178,7 +178,7 @@ def test_a_dead_delivery_can_be_redelivered(bridge: Harness) -> None:
 def test_retry_after_lengthens_a_wait(bridge: Harness) -> None:
     """The receiver knows its own recovery time."""
     ref = pending(bridge)
-    bridge.sender.tell(HOOK, answered(503, address=None, retry_after=timedelta(hours=1)), 200)
+    bridge.sender.script(HOOK, answered(503, address=None, retry_after=timedelta(hours=1)), 200)
 
     bridge.deliver_all()
 
@@ -222,7 +222,7 @@ def test_the_next_attempt_is_at_the_end_of_the_lease_of_the_one_in_flight(bridge
 def test_a_task_before_its_time_is_dropped(bridge: Harness) -> None:
     """The due row causes another task at the right time."""
     ref = pending(bridge)
-    bridge.sender.tell(HOOK, answered(503, address=None, retry_after=timedelta(seconds=31)))
+    bridge.sender.script(HOOK, answered(503, address=None, retry_after=timedelta(seconds=31)))
     bridge.deliver_all()
 
     bridge.deliver(DeliveryTask(ref=ref, generation=NOON, number=2))
@@ -288,7 +288,7 @@ def test_a_bug_before_the_claim_leaves_the_place_of_the_host_free(
 def test_a_run_whose_last_attempt_was_lost_is_dead(bridge: Harness) -> None:
     """The message may have reached the receiver ten times."""
     ref = pending(bridge)
-    bridge.sender.tell(HOOK, 500)
+    bridge.sender.script(HOOK, 500)
 
     def die_at_the_last() -> None:
         if len(bridge.sender.posted) == ATTEMPTS_PER_RUN:
@@ -445,7 +445,7 @@ def test_a_2xx_after_cancellation_and_redelivery_ends_the_delivery(bridge: Harne
 def test_a_failure_after_cancellation_and_redelivery_is_only_recorded(bridge: Harness) -> None:
     """The new run is unaffected."""
     ref = pending(bridge)
-    bridge.sender.tell(HOOK, 500, 200)
+    bridge.sender.script(HOOK, 500, 200)
 
     def cancel_and_redeliver() -> None:
         bridge.registrations.cancel(ref)
@@ -478,7 +478,7 @@ def test_a_2xx_of_a_former_generation_does_not_end_the_new_one(bridge: Harness) 
 def test_a_record_after_its_lease_does_not_undo_what_came_later(bridge: Harness) -> None:
     """A frozen instance continues after a later attempt has decided."""
     ref = pending(bridge)
-    bridge.sender.tell(HOOK, 200, 500)
+    bridge.sender.script(HOOK, 200, 500)
 
     def freeze() -> None:
         bridge.clock.advance(LEASE + timedelta(seconds=1))
@@ -570,7 +570,7 @@ def test_a_log_line_describes_the_attempt(bridge: Harness, caplog: pytest.LogCap
     """One line, with host and port only."""
     caplog.set_level("INFO")
     bridge.registrations.register(bridge.request(url="https://receiver.example.com/hook?token=secret"))
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     caplog.clear()
 

@@ -61,7 +61,7 @@ def pending(bridge: Harness, count: int) -> None:
     """Make deliveries due that require another message."""
     for number in range(count):
         bridge.register(f"operation-{number}")
-        bridge.upstream.tell(f"operation-{number}", "Succeeded")
+        bridge.upstream.script(f"operation-{number}", "Succeeded")
     bridge.sweep()
     bridge.clock.advance(timedelta(minutes=3))
 
@@ -69,7 +69,7 @@ def pending(bridge: Harness, count: int) -> None:
 def test_a_new_registration_is_answered_201_while_the_queue_is_down() -> None:
     bridge, queue = down()
     client = Client.of(bridge)
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     client.register(BODY)
     bridge.sweep()
 
@@ -85,7 +85,7 @@ def test_unsent_messages_are_delivered_soon_after_the_queue_is_back(minutes: int
     bridge, queue = down()
     refs = [bridge.register(f"operation-{number}")[0] for number in range(40)]
     for number in range(40):
-        bridge.upstream.tell(f"operation-{number}", "Succeeded")
+        bridge.upstream.script(f"operation-{number}", "Succeeded")
     for _ in range(6 * minutes):
         bridge.sweep()
         bridge.clock.advance(10)
@@ -102,7 +102,7 @@ def test_unsent_messages_are_delivered_soon_after_the_queue_is_back(minutes: int
 def test_a_send_that_failed_does_not_count() -> None:
     bridge, queue = down()
     bridge.register()
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     for _ in range(60):
         bridge.sweep()
         bridge.clock.advance(10)
@@ -248,7 +248,7 @@ def test_a_due_row_that_cannot_be_brought_forward_sends_later() -> None:
 
     bridge = harness(wrap, queue=queue)
     ref = bridge.register()[0]
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     queue.failure = None
     bridge.clock.advance(timedelta(minutes=3))

@@ -27,7 +27,7 @@ INVALID = {"code": "InvalidInput", "message": "The avatar is unknown."}
 def failed(bridge: Harness) -> dict[str, Any]:
     """Fail the operation and return the data of the event."""
     bridge.register()
-    bridge.upstream.tell("operation-1", "Failed")
+    bridge.upstream.script("operation-1", "Failed")
     bridge.sweep()
     bridge.deliver_all()
     [posted] = bridge.sender.posted
@@ -84,7 +84,7 @@ def test_success_is_not_explained() -> None:
     """A success has no reason."""
     bridge = harness(BRIDGE_ENRICH="errors")
     bridge.register()
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
 
     bridge.sweep()
 
@@ -188,7 +188,7 @@ def test_a_rejected_request_has_the_reason() -> None:
     bridge = harness()
     bridge.register()
     body = b'{"error": {"code": "BadRequest", "message": "Wrong api-version."}}'
-    bridge.upstream.tell("operation-1", Reply(status=400, body=body))
+    bridge.upstream.script("operation-1", Reply(status=400, body=body))
 
     for wait in (60, 540, 0):
         bridge.sweep()
@@ -204,7 +204,7 @@ def test_a_reopened_operation_has_no_reason() -> None:
     """An expired operation can still end."""
     bridge = harness()
     bridge.register()
-    bridge.upstream.tell("operation-1", Reply(status=400, body=b'{"error": {"code": "BadRequest"}}'))
+    bridge.upstream.script("operation-1", Reply(status=400, body=b'{"error": {"code": "BadRequest"}}'))
     for _ in range(3):
         bridge.sweep()
         bridge.clock.advance(60)
@@ -215,7 +215,7 @@ def test_a_reopened_operation_has_no_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "output",
     [
         "HTTPS://account.blob.example.com/x?sig=SECRET",
         "https://user:SECRET@host/x",
@@ -225,9 +225,9 @@ def test_a_reopened_operation_has_no_reason() -> None:
         "https://host/?a='b&sig=SECRET'",
     ],
 )
-def test_no_secret_of_a_url_is_passed_on(said: str) -> None:
+def test_no_secret_of_a_url_is_passed_on(output: str) -> None:
     """Covers every notation."""
     bridge = harness(BRIDGE_ENRICH="errors")
-    bridge.upstream.jobs["operation-1"] = job({"code": "InvalidInput", "message": said})
+    bridge.upstream.jobs["operation-1"] = job({"code": "InvalidInput", "message": output})
 
     assert "SECRET" not in failed(bridge)["error"]["message"]

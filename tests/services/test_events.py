@@ -105,7 +105,7 @@ def test_callback_is_a_cloudevent_on_request() -> None:
     bridge = harness()
     client = Client.of(bridge)
     created = client.register({"operationId": "operation-1", "callbackUrl": HOOK, "format": "cloudevents"})
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
 
     bridge.sweep()
     bridge.deliver_all()

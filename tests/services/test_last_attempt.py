@@ -15,7 +15,7 @@ HOOK = "https://receiver.example.com/hook"
 def pending(bridge: Harness) -> RegistrationRef:
     """Bring a registration to the point where the first task is in the queue."""
     ref = bridge.register()[0]
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     return ref
 
@@ -43,7 +43,7 @@ def test_an_entry_without_a_recorded_attempt_has_none(bridge: Harness) -> None:
 
 def test_a_failed_attempt_is_shown_while_the_next_one_is_awaited(bridge: Harness) -> None:
     pending(bridge)
-    bridge.sender.tell(HOOK, 401)
+    bridge.sender.script(HOOK, 401)
 
     bridge.deliver_all()
 
@@ -54,7 +54,7 @@ def test_a_failed_attempt_is_shown_while_the_next_one_is_awaited(bridge: Harness
 def test_a_failure_without_an_answer_is_shown_with_its_kind(bridge: Harness) -> None:
     """The next attempt replaces it, with its number."""
     pending(bridge)
-    bridge.sender.tell(HOOK, Unreachable(error=Failure.TLS), 503)
+    bridge.sender.script(HOOK, Unreachable(error=Failure.TLS), 503)
 
     bridge.deliver_all()
     first = listed(bridge).last_recorded
@@ -68,7 +68,7 @@ def test_a_failure_without_an_answer_is_shown_with_its_kind(bridge: Harness) -> 
 
 def test_a_delivered_registration_shows_the_attempt_that_arrived(bridge: Harness) -> None:
     pending(bridge)
-    bridge.sender.tell(HOOK, 204)
+    bridge.sender.script(HOOK, 204)
 
     bridge.deliver_all()
 
@@ -78,7 +78,7 @@ def test_a_delivered_registration_shows_the_attempt_that_arrived(bridge: Harness
 
 def test_a_dead_registration_shows_the_last_attempt_of_its_run(bridge: Harness) -> None:
     pending(bridge)
-    bridge.sender.tell(HOOK, 500)
+    bridge.sender.script(HOOK, 500)
 
     fail_to_the_end(bridge)
 
@@ -90,7 +90,7 @@ def test_a_dead_registration_shows_the_last_attempt_of_its_run(bridge: Harness) 
 
 def test_another_run_begins_without_an_attempt_and_counts_from_one(bridge: Harness) -> None:
     ref = pending(bridge)
-    bridge.sender.tell(HOOK, 410, 500)
+    bridge.sender.script(HOOK, 410, 500)
     bridge.deliver_all()
 
     bridge.registrations.redeliver(ref)
@@ -103,7 +103,7 @@ def test_another_run_begins_without_an_attempt_and_counts_from_one(bridge: Harne
 
 def test_a_canceled_delivery_keeps_its_last_attempt(bridge: Harness) -> None:
     ref = pending(bridge)
-    bridge.sender.tell(HOOK, 500)
+    bridge.sender.script(HOOK, 500)
     bridge.deliver_all()
 
     bridge.registrations.cancel(ref)
@@ -115,7 +115,7 @@ def test_a_canceled_delivery_keeps_its_last_attempt(bridge: Harness) -> None:
 def test_a_run_whose_last_attempt_was_lost_shows_that(bridge: Harness) -> None:
     """The process ended before the record of the last attempt, and the end of its lease ends the run."""
     ref = pending(bridge)
-    bridge.sender.tell(HOOK, 500)
+    bridge.sender.script(HOOK, 500)
     for wait in SCHEDULE:
         bridge.deliver_all()
         bridge.clock.advance(wait * 1.5 + timedelta(seconds=1))

@@ -20,7 +20,7 @@ from tests.support.log_lines import lines_of
 def ended(bridge: Harness) -> RegistrationRef:
     """Deliver a registration."""
     [ref] = bridge.register()
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
     return ref

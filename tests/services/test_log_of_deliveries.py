@@ -32,7 +32,7 @@ def everything(caplog: pytest.LogCaptureFixture) -> None:
 def first_task(bridge: Harness) -> DeliveryTask:
     """Bring a registration to the first task in the queue. Returns the task."""
     bridge.register()
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     [task] = bridge.queue.take()
     return task
@@ -83,7 +83,7 @@ def test_an_attempt_is_one_line(
 ) -> None:
     """The line has owner, destination, result and the next step."""
     task = first_task(bridge)
-    bridge.sender.tell(HOOK, outcome)
+    bridge.sender.script(HOOK, outcome)
     bridge.sender.during = lambda: bridge.clock.advance(0.041)
     caplog.clear()
 
@@ -172,11 +172,11 @@ def test_a_run_whose_last_attempt_was_lost_is_one_line(bridge: Harness, caplog: 
 def test_a_deferred_delivery_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """The line has the host, the reason and the time."""
     bridge.register("operation-1", *(f"{HOOK}/{number}" for number in range(6)))
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     tasks = bridge.queue.take()
     for number in range(6):
-        bridge.sender.tell(f"{HOOK}/{number}", Unreachable(error=Failure.CONNECT))
+        bridge.sender.script(f"{HOOK}/{number}", Unreachable(error=Failure.CONNECT))
     for task in tasks[:-1]:
         bridge.deliver(task)
     bridge.clock.advance(1)  # the last delivery begins anew after the last attempt has failed
@@ -201,7 +201,7 @@ def test_a_deferred_delivery_is_one_line(bridge: Harness, caplog: pytest.LogCapt
 def test_headers_with_a_missing_key_are_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """The line is additional to the attempt's. The key is named, and the headers are not shown."""
     bridge.registrations.register(bridge.request(), OwnHeaders({"Authorization": "Bearer secret"}))
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     bridge.restart(BRIDGE_SIGNING_KEYS=new_signing_key())
     [task] = bridge.queue.take()

@@ -22,7 +22,7 @@ OTHER = "https://other.example.com/hook"
 def end(bridge: Harness, count: int, url: str, prefix: str) -> None:
     for number in range(count):
         bridge.register(f"{prefix}-{number}", url)
-        bridge.upstream.tell(f"{prefix}-{number}", "Succeeded")
+        bridge.upstream.script(f"{prefix}-{number}", "Succeeded")
 
 
 def hosts_of(tasks: list[DeliveryTask]) -> Counter[str | None]:
@@ -63,7 +63,7 @@ def test_a_quick_host_gets_all_of_its_deliveries_without_another_sweep(bridge: H
 
 def test_a_silent_host_gets_no_messages_before_the_next_sweep(bridge: Harness) -> None:
     end(bridge, 250, BUSY, "busy")
-    bridge.sender.tell(BUSY, Unreachable(error=Failure.TIMEOUT))
+    bridge.sender.script(BUSY, Unreachable(error=Failure.TIMEOUT))
     bridge.sweep()
 
     bridge.deliver_all()
@@ -114,7 +114,7 @@ def end_in_one_partition(bridge: Harness, number: int, url: str, prefix: str) ->
     """End operations, and lose the sent messages."""
     for name in islice(ids_of_one_partition(prefix), number):
         bridge.register(name, url)
-        bridge.upstream.tell(name, "Succeeded")
+        bridge.upstream.script(name, "Succeeded")
     while any(key.startswith("poll:") for key in bridge.due_keys()):
         bridge.sweep()
         bridge.clock.advance(10)
@@ -124,9 +124,9 @@ def end_in_one_partition(bridge: Harness, number: int, url: str, prefix: str) ->
 def test_a_backlog_that_fills_a_partition_does_not_hide_other_hosts(bridge: Harness) -> None:
     """The first host has more earlier due rows than a sweep reads."""
     end_in_one_partition(bridge, ROWS_PER_PARTITION + 500, BUSY, "busy")
-    bridge.sender.tell(OTHER, 500)
+    bridge.sender.script(OTHER, 500)
     [other] = bridge.register(next(ids_of_one_partition("other")), OTHER)
-    bridge.upstream.tell(other.operation.id, "Succeeded")
+    bridge.upstream.script(other.operation.id, "Succeeded")
     bridge.sweep()
     for task in bridge.queue.take():
         if task.ref == other:

@@ -26,7 +26,7 @@ BODY = {"operationId": "operation-1", "callbackUrl": HOOK, "headers": {"Authoriz
 def pending(bridge: Harness, body: Mapping[str, object] = BODY) -> str:
     """Bring a registration with headers to the first task in the queue. Returns the id."""
     public_id = str(Client.of(bridge).register(body).body["id"])
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     return public_id
 
@@ -86,7 +86,7 @@ def test_custom_headers_are_never_shown(bridge: Harness, caplog: pytest.LogCaptu
     """Covered: rows, messages, answers and log lines, including those of a failed attempt."""
     caplog.set_level(logging.DEBUG)
     client = Client.of(bridge)
-    bridge.sender.tell(HOOK, 500)
+    bridge.sender.script(HOOK, 500)
     public_id = pending(bridge)
     sent = repr(bridge.queue.tasks)
     bridge.deliver_all()
@@ -158,7 +158,7 @@ def test_a_new_generation_has_the_headers_of_its_own_request(bridge: Harness, he
 def test_a_callback_of_an_ended_operation_has_its_headers(bridge: Harness) -> None:
     """Such a registration is delivered at once."""
     bridge.register("operation-1", "https://first.example.com/")
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
 
     Client.of(bridge).register(BODY)
@@ -205,7 +205,7 @@ def test_unreadable_headers_do_not_open_the_circuit_of_their_host(bridge: Harnes
     for number in range(6):
         Client.of(bridge).register({**BODY, "callbackUrl": f"{HOOK}/{number}"})
     bridge.register("operation-1", f"{HOOK}/without")
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     bridge.restart(BRIDGE_SIGNING_KEYS=NEW)
 
@@ -229,7 +229,7 @@ def verifies(posted: Posted, secret: str) -> bool:
 
 def test_a_key_is_replaced_without_losing_a_callback(bridge: Harness) -> None:
     """The steps are add, send, remove, send. One delivery with encrypted headers is pending throughout."""
-    bridge.sender.tell(HOOK, 500, 500, 500, 200)
+    bridge.sender.script(HOOK, 500, 500, 500, 200)
     first = pending(bridge)
     old_secret = secret_now(bridge)
     bridge.deliver_all()
@@ -238,7 +238,7 @@ def test_a_key_is_replaced_without_losing_a_callback(bridge: Harness) -> None:
     new_secret = secret_now(bridge)
     next_attempt(bridge, timedelta(seconds=5))
     second = pending(bridge, {**BODY, "callbackUrl": f"{HOOK}/second"})
-    bridge.sender.tell(f"{HOOK}/second", 500, 200)
+    bridge.sender.script(f"{HOOK}/second", 500, 200)
     bridge.deliver_all()
 
     bridge.restart(BRIDGE_SIGNING_KEYS=NEW)

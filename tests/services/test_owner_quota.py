@@ -59,7 +59,7 @@ def test_an_instance_counts_its_own_new_registrations(limited: Harness) -> None:
 def test_an_owner_may_register_again_once_some_have_ended(limited: Harness) -> None:
     counted(limited)
     for number in range(3):
-        limited.upstream.tell(f"operation-{number}", "Succeeded")
+        limited.upstream.script(f"operation-{number}", "Succeeded")
     for _ in range(60):
         limited.sweep()
         limited.clock.advance(10)
@@ -75,7 +75,7 @@ def test_the_same_registration_is_found_at_the_limit(limited: Harness) -> None:
 
 def test_an_operation_that_has_ended_is_delivered_at_the_limit(limited: Harness) -> None:
     """The registration does not wait."""
-    limited.upstream.tell("ended", "Succeeded")
+    limited.upstream.script("ended", "Succeeded")
     register(limited, "ended", owner="two")
     for _ in range(20):
         limited.sweep()

@@ -30,7 +30,7 @@ def end_all(bridge: Harness, count: int, url: str, prefix: str) -> None:
     """End `count` operations, each with a callback to `url`."""
     for number in range(count):
         bridge.register(f"{prefix}-{number}", url)
-        bridge.upstream.tell(f"{prefix}-{number}", "Succeeded")
+        bridge.upstream.script(f"{prefix}-{number}", "Succeeded")
     bridge.sweep()
 
 
@@ -49,7 +49,7 @@ def live_on(bridge: Harness, total: timedelta, step: timedelta = timedelta(secon
 
 def test_a_failed_probe_of_a_silent_host_counts_for_every_delivery_that_was_due(bridge: Harness) -> None:
     """All have the same number of attempts, over a few connections."""
-    bridge.sender.tell(SILENT, Unreachable(error=Failure.TIMEOUT, address="203.0.113.9", detail="too slow"))
+    bridge.sender.script(SILENT, Unreachable(error=Failure.TIMEOUT, address="203.0.113.9", detail="too slow"))
     end_all(bridge, 30, SILENT, "operation")
 
     bridge.deliver_all()
@@ -71,7 +71,7 @@ def test_deliveries_due_after_the_probe_wait_for_the_next_one_without_an_attempt
     bridge: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The due time is the end of the open circuit, and the reason is visible."""
-    bridge.sender.tell(SILENT, Unreachable(error=Failure.TIMEOUT))
+    bridge.sender.script(SILENT, Unreachable(error=Failure.TIMEOUT))
     end_all(bridge, FAILURES_TO_OPEN, SILENT, "operation")
     bridge.deliver_all()
     caplog.set_level("INFO")
@@ -79,7 +79,7 @@ def test_deliveries_due_after_the_probe_wait_for_the_next_one_without_an_attempt
 
     bridge.clock.advance(1)
     [ref] = bridge.register("later", SILENT)
-    bridge.upstream.tell("later", "Succeeded")
+    bridge.upstream.script("later", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
 
@@ -94,7 +94,7 @@ def test_deliveries_due_after_the_probe_wait_for_the_next_one_without_an_attempt
 
 def test_a_recovered_host_gets_every_delivery(bridge: Harness) -> None:
     """The probe is a delivery, and the others follow."""
-    bridge.sender.tell(SILENT, *[Unreachable(error=Failure.TIMEOUT)] * FAILURES_TO_OPEN, 200)
+    bridge.sender.script(SILENT, *[Unreachable(error=Failure.TIMEOUT)] * FAILURES_TO_OPEN, 200)
     end_all(bridge, 20, SILENT, "operation")
     bridge.deliver_all()
 
@@ -108,7 +108,7 @@ def test_a_recovered_host_gets_every_delivery(bridge: Harness) -> None:
 
 def test_many_pending_at_a_dead_host_are_dead_after_three_days_and_a_half_over_few_connections(bridge: Harness) -> None:
     """Each had all of its attempts."""
-    bridge.sender.tell(SILENT, Unreachable(error=Failure.CONNECT))
+    bridge.sender.script(SILENT, Unreachable(error=Failure.CONNECT))
     end_all(bridge, 100, SILENT, "operation")
     bridge.deliver_all()
 
@@ -123,7 +123,7 @@ def test_many_pending_at_a_dead_host_are_dead_after_three_days_and_a_half_over_f
 def test_an_unsent_attempt_is_not_counted_twice_if_its_commit_seems_lost() -> None:
     """The second read finds a higher attempt number."""
     bridge, table = faulty()
-    bridge.sender.tell(SILENT, Unreachable(error=Failure.TIMEOUT))
+    bridge.sender.script(SILENT, Unreachable(error=Failure.TIMEOUT))
     end_all(bridge, FAILURES_TO_OPEN + 1, SILENT, "operation")
     tasks = bridge.queue.take()
     for task in tasks[:-1]:
@@ -159,7 +159,7 @@ def test_a_name_is_looked_up_before_a_first_attempt_and_never_for_a_host_that_an
 
 def test_another_host_is_not_deferred(bridge: Harness) -> None:
     """Another port of the same name counts as another host."""
-    bridge.sender.tell(SILENT, Unreachable(error=Failure.TIMEOUT))
+    bridge.sender.script(SILENT, Unreachable(error=Failure.TIMEOUT))
     end_all(bridge, FAILURES_TO_OPEN + 1, SILENT, "operation")
     end_all(bridge, 1, "https://good.example.com/", "good")
 

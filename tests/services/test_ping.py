@@ -86,7 +86,7 @@ def test_a_ping_can_be_a_cloudevent() -> None:
 def test_an_unreachable_receiver_is_reported() -> None:
     """The answer has the kind of the failure."""
     bridge = harness()
-    bridge.sender.tell(HOOK, Unreachable(error=Failure.DNS))
+    bridge.sender.script(HOOK, Unreachable(error=Failure.DNS))
 
     answer = ping(bridge)
 
@@ -197,7 +197,7 @@ def test_a_ping_is_logged_with_its_caller(caplog: pytest.LogCaptureFixture) -> N
     """The URL is not logged."""
     caplog.set_level("INFO")
     bridge = harness()
-    bridge.sender.tell(HOOK, 204, Unreachable(error=Failure.TIMEOUT, address="203.0.113.7"))
+    bridge.sender.script(HOOK, 204, Unreachable(error=Failure.TIMEOUT, address="203.0.113.7"))
 
     ids = [ping(bridge).body["message"]["id"] for _ in range(2)]
 

@@ -22,7 +22,7 @@ HOOK = "https://receiver.example.com/hook"
 
 def finish(bridge: Harness, operation_id: str = "operation-1", status: str = "Succeeded") -> None:
     """End the operation at the upstream, and poll."""
-    bridge.upstream.tell(operation_id, status)
+    bridge.upstream.script(operation_id, status)
     bridge.clock.advance(60)
     bridge.sweep()
 
@@ -130,7 +130,7 @@ def test_registering_for_an_ended_operation_delivers_at_once(bridge: Harness) ->
 
 def test_a_late_registration_gets_the_same_data(bridge: Harness) -> None:
     """The data has the last time seen running, the time of the end, and the upstream's answer, in any letter case."""
-    bridge.upstream.tell("operation-1", "Running")
+    bridge.upstream.script("operation-1", "Running")
     bridge.register()
     bridge.sweep()
     finish(bridge)
@@ -433,7 +433,7 @@ def test_registering_an_expired_registration_again_begins_a_new_generation(bridg
     assert isinstance(result, Created)
     assert bridge.registration(ref).state is State.WAITING
     assert bridge.due_keys() == ["poll:default:operation-1"]
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.clock.advance(10)
     bridge.sweep()
     bridge.deliver_all()
@@ -449,7 +449,7 @@ def test_registering_an_expired_registration_again_begins_a_new_generation(bridg
 
 def test_registering_again_after_a_final_status_of_the_upstream_finds_the_first(bridge: Harness) -> None:
     bridge.register()
-    bridge.upstream.tell("operation-1", "Failed")
+    bridge.upstream.script("operation-1", "Failed")
     bridge.sweep()
 
     assert isinstance(bridge.registrations.register(bridge.request()), Existing)

@@ -60,7 +60,7 @@ def blind() -> tuple[Harness, Blind]:
 def test_a_read_that_finds_no_operation_deletes_no_due_row() -> None:
     bridge, table = blind()
     ref = bridge.register()[0]
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
 
     table.sees_nothing = True
     bridge.sweep()
@@ -75,7 +75,7 @@ def test_a_read_that_finds_no_operation_deletes_no_due_row() -> None:
 def test_a_read_that_finds_no_operation_purges_nothing() -> None:
     bridge, table = blind()
     bridge.register()
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     live(bridge, 1)
     bridge.clock.advance(timedelta(days=31))
 
@@ -95,12 +95,12 @@ def test_a_due_row_whose_operation_is_gone_is_deleted_and_logged(kind: str, capl
     bridge = harness()
     bridge.register()
     if kind == "purge":
-        bridge.upstream.tell("operation-1", "Succeeded")
+        bridge.upstream.script("operation-1", "Succeeded")
         live(bridge, 1)
         bridge.clock.advance(timedelta(days=31))
     for row in [row for row in bridge.memory.rows() if row.key.startswith(("op:", "idx:"))]:
         bridge.memory.commit(Transaction(row.partition, (Delete(row.key, ANY),)))
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     caplog.set_level(logging.WARNING)
 
     bridge.sweep()
@@ -115,9 +115,9 @@ def test_a_sweep_restores_missing_due_rows_and_every_registration_ends(
 ) -> None:
     bridge = harness()
     ref = bridge.register()[0]
-    bridge.upstream.tell("operation-1", "Running", "Succeeded")
+    bridge.upstream.script("operation-1", "Running", "Succeeded")
     if kind == "deliver":
-        bridge.upstream.tell("operation-1", "Succeeded")
+        bridge.upstream.script("operation-1", "Succeeded")
         bridge.sweep()
         bridge.queue.take()
     [key] = forget_due_rows(bridge, kind)
@@ -131,7 +131,7 @@ def test_a_sweep_restores_missing_due_rows_and_every_registration_ends(
 def test_an_operation_with_a_missing_purge_is_purged_nevertheless() -> None:
     bridge = harness()
     bridge.register()
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     live(bridge, 1)
     forget_due_rows(bridge, "purge")
     bridge.clock.advance(timedelta(days=31))
@@ -166,7 +166,7 @@ def test_reading_a_stranded_operation_restores_its_due_row(bridge: Harness, how:
 
 def test_a_stranded_delivery_is_found_when_it_is_shown(bridge: Harness) -> None:
     ref = bridge.register()[0]
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     bridge.queue.take()
     forget_due_rows(bridge, "deliver")
@@ -217,7 +217,7 @@ def test_a_missing_due_row_does_not_affect_a_client(bridge: Harness, what: str) 
     ref = bridge.register()[0]
     registrations = bridge.registrations
     if what == "redeliver":
-        bridge.upstream.tell("operation-1", "Succeeded")
+        bridge.upstream.script("operation-1", "Succeeded")
         live(bridge, 1)
         registrations.redeliver(ref)
     forget_due_rows(bridge, "poll" if what == "cancel" else "deliver")
@@ -229,7 +229,7 @@ def test_a_missing_due_row_does_not_affect_a_client(bridge: Harness, what: str) 
 
 def test_an_attempt_is_made_and_recorded_without_its_due_row(bridge: Harness) -> None:
     ref = bridge.register()[0]
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     forget_due_rows(bridge, "deliver")
 

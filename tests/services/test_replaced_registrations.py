@@ -49,7 +49,7 @@ def register(bridge: Harness, number: int) -> object:
 
 def end(bridge: Harness, status: str = "Succeeded") -> None:
     """End the operation, and poll."""
-    bridge.upstream.tell("operation-1", status)
+    bridge.upstream.script("operation-1", status)
     bridge.clock.advance(60)
     bridge.sweep()
 
@@ -138,7 +138,7 @@ def test_a_registration_in_another_state_keeps_its_place(state: State) -> None:
     bridge = harness()
     fill(bridge)
     for number in range(MAX_REGISTRATIONS):
-        bridge.sender.tell(url(number), 410 if state is State.DEAD else 200)
+        bridge.sender.script(url(number), 410 if state is State.DEAD else 200)
     if state is not State.WAITING:
         end(bridge)
     if state in (State.DELIVERED, State.DEAD):

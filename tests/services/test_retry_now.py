@@ -32,8 +32,8 @@ def failed(
     bridge: Harness, *outcomes: int | Outcome, operation_id: str = "operation-1", url: str = HOOK
 ) -> RegistrationRef:
     """Bring a registration behind its first attempts, which have these outcomes. By default one answer is 500."""
-    bridge.sender.tell(url, *(outcomes or (500,)))
-    bridge.upstream.tell(operation_id, "Succeeded")
+    bridge.sender.script(url, *(outcomes or (500,)))
+    bridge.upstream.script(operation_id, "Succeeded")
     [ref] = bridge.register(operation_id, url)
     bridge.sweep()
     bridge.deliver_all()
@@ -107,7 +107,7 @@ def test_an_open_circuit_does_not_stop_the_ordered_attempt(bridge: Harness) -> N
 
     assert bridge.registration(ref).state is State.DELIVERED
     failed_ref = bridge.register("another", HOOK)[0]
-    bridge.upstream.tell("another", "Succeeded")
+    bridge.upstream.script("another", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
     assert bridge.registration(failed_ref).state is State.DELIVERED
@@ -117,7 +117,7 @@ def test_an_ordered_attempt_without_an_answer_counts_and_does_not_lengthen_an_op
     """The run goes on by its schedule, and other deliveries are deferred to the same end of the circuit as before."""
     ref = deferred_by_circuit(bridge)
     until = bridge.registration(ref).next_attempt_at
-    bridge.sender.tell(HOOK, SILENT)
+    bridge.sender.script(HOOK, SILENT)
 
     retry(bridge, ref)
     bridge.deliver_all()
@@ -169,8 +169,8 @@ def test_an_order_during_an_attempt_changes_nothing(bridge: Harness) -> None:
 
 def test_an_order_after_a_lost_attempt_is_not_moved_by_the_late_record(bridge: Harness) -> None:
     """The record of the lost attempt comes after the lease and after the order. It changes only its own row."""
-    bridge.sender.tell(HOOK, 500)
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.sender.script(HOOK, 500)
+    bridge.upstream.script("operation-1", "Succeeded")
     [ref] = bridge.register("operation-1", HOOK)
     bridge.sweep()
 
@@ -272,7 +272,7 @@ def test_an_order_after_the_loss_of_the_last_attempt_changes_nothing(bridge: Har
 def test_a_message_from_before_the_order_does_not_put_the_attempt_back(bridge: Harness) -> None:
     """It meets the open circuit first. The attempt goes out by the order, and no failed probe counts for it."""
     [ref] = bridge.register("operation-1", HOOK)
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     [message] = bridge.queue.take()
     open_circuit(bridge)

@@ -17,7 +17,7 @@ OTHER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 
 def end(bridge: Harness) -> None:
     """End the operation and deliver the callbacks."""
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
 
@@ -25,7 +25,7 @@ def end(bridge: Harness) -> None:
 def test_the_receiver_gets_the_traceparent_of_the_registration(bridge: Harness) -> None:
     """The header is the same in every attempt."""
     assert Client.of(bridge).register(BODY, traceparent=TRACE).status == 201
-    bridge.sender.tell(HOOK, 500, 200)
+    bridge.sender.script(HOOK, 500, 200)
 
     end(bridge)
     bridge.clock.advance(60)

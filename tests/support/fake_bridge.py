@@ -39,7 +39,7 @@ class FakeBridge:
         """Return the environment that points to the fake."""
         return {"BRIDGE_URL": self.url}
 
-    def tell(self, call: str, *answers: Answer) -> None:
+    def script(self, call: str, *answers: Answer) -> None:
         """Script the answers to a call like `GET registrations`. The last answer repeats. Text is sent unchanged."""
         self._scripts[call] = list(answers)
 
@@ -132,5 +132,5 @@ def delivered(name: str = "default~operation-1~0123456789abcdef", status: str = 
 
 def problem(code: str, message: str, *details: tuple[str, str]) -> dict[str, Any]:
     """Return an error in Azure's format."""
-    listed = [{"code": "InvalidValue", "message": said, "target": target} for target, said in details]
+    listed = [{"code": "InvalidValue", "message": output, "target": target} for target, output in details]
     return {"error": {"code": code, "message": message, "target": None, "details": listed}}

@@ -111,7 +111,7 @@ class FakeUpstream:
         self.jobs: dict[str, Reply | NoReply] = {}
         self._scripts: dict[str, list[Reply | NoReply]] = {}
 
-    def tell(self, operation_id: str, *answers: str | Reply | NoReply) -> None:
+    def script(self, operation_id: str, *answers: str | Reply | NoReply) -> None:
         """Script the answers for an operation. The last answer repeats."""
         self._scripts[operation_id] = [
             status_reply(operation_id, each) if isinstance(each, str) else each for each in answers
@@ -159,7 +159,7 @@ class FakeSender:
         """Return the scripted objection."""
         return self.refused_destinations.get(url)
 
-    def tell(self, url: str, *outcomes: int | Outcome) -> None:
+    def script(self, url: str, *outcomes: int | Outcome) -> None:
         """Script the answers of a receiver. The last answer repeats."""
         self._scripts[url] = [answered(each, address=None) if isinstance(each, int) else each for each in outcomes]
 

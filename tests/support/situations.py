@@ -122,23 +122,23 @@ def name_does_not_resolve(at: Place) -> Broken:
 
 def refused_by_the_rules(at: Place) -> Broken:
     """Narrow the rules after the registration."""
-    at.upstream.tell("running-operation", "Running")
+    at.upstream.script("running-operation", "Running")
     before = at.start()
     name = at.registered(before, "running-operation", f"{at.receiver.url}/callback")
     before.stop()
-    at.upstream.tell("running-operation", "Succeeded")
+    at.upstream.script("running-operation", "Succeeded")
     return at.broken(at.start({**OPEN, "BRIDGE_CALLBACK_ALLOWED_NETWORKS": ""}), name, is_attempted)
 
 
 def operation_unknown_upstream(at: Place) -> Broken:
     """Use an operation that Speech does not know."""
     app = at.start()
-    at.upstream.tell("lost-operation", always=named("not found (from the schema)"))
+    at.upstream.script("lost-operation", always=named("not found (from the schema)"))
     return at.broken(app, at.registered(app, "lost-operation", f"{at.receiver.url}/callback"), has_asked_in_vain)
 
 
 def _ended(at: Place, callback_url: str) -> Broken:
     """Register for an ended operation with a callback that cannot arrive."""
     app = at.start()
-    at.upstream.tell("ended-operation", "Succeeded")
+    at.upstream.script("ended-operation", "Succeeded")
     return at.broken(app, at.registered(app, "ended-operation", callback_url), is_attempted)

@@ -90,7 +90,7 @@ class KeyServer:
         **claims: Any,
     ) -> str:
         """Sign a token that is valid for an hour from `at`. A claim with the value None is omitted."""
-        said = {
+        output = {
             "iss": self.issuer,
             "aud": AUDIENCE,
             "exp": at + HOUR,
@@ -102,7 +102,7 @@ class KeyServer:
             "roles": list(roles or ("Bridge.Use",)),
             **claims,
         }
-        content = {name: value for name, value in said.items() if value is not None}
+        content = {name: value for name, value in output.items() if value is not None}
         said_first = {name: value for name, value in {"kid": key, **(head or {})}.items() if value is not None}
         return jwt.encode(content, private_key(key), "RS256", said_first)
 

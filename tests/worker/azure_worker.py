@@ -80,9 +80,9 @@ class AzureWorker:
             query=dict(parse_qsl(urlsplit(url).query)),
             body=TypedData(bytes=body) if body else TypedData(),
         )
-        said = self._invoke(name, TypedData(http=http), {})
-        assert said.result.status == "Success", said.result.exception.message
-        answer = said.return_value.http
+        output = self._invoke(name, TypedData(http=http), {})
+        assert output.result.status == "Success", output.result.exception.message
+        answer = output.return_value.http
         return Answer(
             function=name,
             status=int(answer.status_code),

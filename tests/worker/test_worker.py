@@ -142,21 +142,21 @@ def test_every_function_answers_as_on_the_local_host(
     receiver: Receiver,
 ) -> None:
     """Both get the same requests in the same order, on two storages, with timer and queue in between."""
-    upstream.tell("worker-ok", "Succeeded")
+    upstream.script("worker-ok", "Succeeded")
     callback = f"{receiver.url}/ok"
     of_worker, of_host = (storage.connection_string for storage in storages)
     worker, beside = work(AzureWebJobsStorage=of_worker), host(AzureWebJobsStorage=of_host)
     ok, canceled = (registration_id(operation_id, callback) for operation_id in ("worker-ok", "worker-canceled"))
 
     begun = list(first_half(ok, canceled, callback))
-    said = [compare(call, worker, beside) for call in begun]
+    output = [compare(call, worker, beside) for call in begun]
     deliver_with_worker(worker, storages[0], receiver)
     with host(AzureWebJobsStorage=of_host, BRIDGE_POLL_SCHEDULE="* * * * * *"):
         wait_until_delivered(beside, ok)
     ended = list(second_half(ok, callback))
-    said += [compare(call, worker, beside) for call in ended]
+    output += [compare(call, worker, beside) for call in ended]
 
-    secret = said[2]["signingSecret"]
+    secret = output[2]["signingSecret"]
     assert [Webhook(secret).verify(each.body, each.headers)["type"] for each in receiver.callbacks[:2]] == [
         "avatar.operation.succeeded"
     ] * 2
@@ -214,8 +214,8 @@ def test_every_log_line_has_its_invocation(
     """Lines of a sweep's or a delivery's threads are included, since the host drops lines without an invocation."""
     unreadable = Answer.of({"id": "strange", "status": "Unheard-of"})
     throttled, denied = Answer(status=429, headers={"Retry-After": "1"}), Answer(status=401)
-    upstream.tell("ends", "Succeeded")
-    upstream.tell("strange", answers=[unreadable, throttled], always=denied)
+    upstream.script("ends", "Succeeded")
+    upstream.script("strange", answers=[unreadable, throttled], always=denied)
     receiver.answer("/gone", then=410)
     worker = work(AzureWebJobsStorage=storage.connection_string, BRIDGE_POLL_INTERVAL="1s")
     with TableClient.from_connection_string(storage.connection_string, TABLE) as table:

@@ -106,7 +106,7 @@ def life(collected: Collected, traceparent: str | None = TRACE) -> None:
     bridge = collected.bridge
     headers = {} if traceparent is None else {"traceparent": traceparent}
     assert Client.of(bridge).register(BODY, **headers).status == 201
-    bridge.upstream.tell("operation-1", "Running", "Succeeded")
+    bridge.upstream.script("operation-1", "Running", "Succeeded")
     bridge.sweep()
     bridge.clock.advance(60)
     bridge.sweep()
@@ -139,7 +139,7 @@ def test_a_registration_without_a_trace_begins_one(collected: Collected) -> None
 
 def test_each_retry_continues_the_same_trace(collected: Collected) -> None:
     """The message comes from a due row, which has the trace too."""
-    collected.bridge.sender.tell(HOOK, 500, 200)
+    collected.bridge.sender.script(HOOK, 500, 200)
     life(collected)
     collected.bridge.clock.advance(30)
     collected.bridge.sweep()
@@ -166,7 +166,7 @@ def test_polls_are_within_the_sweep_of_their_source(collected: Collected) -> Non
 
 def test_a_span_of_a_failure_has_the_class_of_the_failure(collected: Collected) -> None:
     """The status of the span is an error."""
-    collected.bridge.sender.tell(HOOK, Unreachable(error=Failure.TLS))
+    collected.bridge.sender.script(HOOK, Unreachable(error=Failure.TLS))
     life(collected)
 
     [deliver] = collected.spans(Step.DELIVER)
@@ -265,7 +265,7 @@ def test_a_failed_count_is_one_line(collected: Collected, caplog: pytest.LogCapt
 def test_a_429_is_counted(collected: Collected) -> None:
     """The counter has the source."""
     collected.bridge.register()
-    collected.bridge.upstream.tell("operation-1", Reply(status=429))
+    collected.bridge.upstream.script("operation-1", Reply(status=429))
     collected.bridge.sweep()
 
     assert collected.counts(Metric.THROTTLED, "bridge.source") == {"default": 1}
@@ -273,7 +273,7 @@ def test_a_429_is_counted(collected: Collected) -> None:
 
 def test_failed_attempts_are_counted_by_their_class(collected: Collected) -> None:
     """The names equal those of the log."""
-    collected.bridge.sender.tell(HOOK, Unreachable(error=Failure.DNS), 503, 200)
+    collected.bridge.sender.script(HOOK, Unreachable(error=Failure.DNS), 503, 200)
     life(collected)
     collected.bridge.clock.advance(30)
     collected.bridge.sweep()
@@ -310,7 +310,7 @@ def test_a_task_of_a_former_version_is_read(collected: Collected) -> None:
 def test_an_invalid_trace_in_a_message_is_ignored(collected: Collected) -> None:
     """Queue content is not trusted."""
     collected.bridge.register()
-    collected.bridge.upstream.tell("operation-1", "Succeeded")
+    collected.bridge.upstream.script("operation-1", "Succeeded")
     collected.bridge.sweep()
     [task] = collected.bridge.queue.take()
     text = write_task(replace(task, traceparent="00-nonsense\r\nX: y"))

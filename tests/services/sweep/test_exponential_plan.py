@@ -48,7 +48,7 @@ def live(bridge: Harness, operation_id: str, seconds: int, group: str | None = N
     while bridge.aggregate(operation_id).operation.record.final_status is None:
         age = (bridge.clock() - begin).total_seconds()
         assert age < 24 * 3600
-        bridge.upstream.tell(operation_id, "Succeeded" if age >= seconds else "Running")
+        bridge.upstream.script(operation_id, "Succeeded" if age >= seconds else "Running")
         before = len(bridge.upstream.asked)
         bridge.sweep()
         ages += [age] * (len(bridge.upstream.asked) - before)
@@ -117,7 +117,7 @@ def test_operations_take_turns_while_the_budget_is_short(watched: tuple[Harness,
         bridge.clock.advance(10)
     asked = [bridge.upstream.asked.count(ref.operation) for ref in refs]
     for number in range(10):
-        bridge.upstream.tell(f"operation-{number}", "Succeeded")
+        bridge.upstream.script(f"operation-{number}", "Succeeded")
     for _ in range(10):
         bridge.sweep()
         bridge.deliver_all()
@@ -131,7 +131,7 @@ def test_operations_take_turns_while_the_budget_is_short(watched: tuple[Harness,
 def test_a_time_that_the_source_names_is_waited_for(watched: tuple[Harness, Watched]) -> None:
     bridge, _ = watched
     bridge.register("operation-1")
-    bridge.upstream.tell("operation-1", Reply(status=429, retry_after="300"), "Succeeded")
+    bridge.upstream.script("operation-1", Reply(status=429, retry_after="300"), "Succeeded")
 
     begin = bridge.clock()
     while len(bridge.upstream.asked) < 2:

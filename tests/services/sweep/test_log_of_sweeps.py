@@ -63,7 +63,7 @@ def everything(caplog: pytest.LogCaptureFixture) -> None:
 def ended_long_ago(bridge: Harness) -> None:
     """End an operation longer ago than the retention."""
     bridge.register()
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
     bridge.clock.advance(timedelta(days=30, seconds=1))
@@ -75,7 +75,7 @@ def fails(_: object) -> NoReturn:
 
 
 @pytest.mark.parametrize(
-    ("answer", "said", "polled", "counted", "rate"),
+    ("answer", "output", "polled", "counted", "rate"),
     [
         ("Running", None, {"status": "Running", "next": SOON}, {}, 100.0),
         (
@@ -111,7 +111,7 @@ def fails(_: object) -> NoReturn:
 def test_a_poll_its_source_and_its_sweep_are_a_line_each(
     bridge: Harness,
     answer: str | Reply | NoReply,
-    said: dict[str, Any] | None,
+    output: dict[str, Any] | None,
     polled: dict[str, Any],
     counted: dict[str, Any],
     rate: float,
@@ -119,13 +119,13 @@ def test_a_poll_its_source_and_its_sweep_are_a_line_each(
 ) -> None:
     """An answer about the source adds one more line."""
     bridge.register()
-    bridge.upstream.tell("operation-1", answer)
+    bridge.upstream.script("operation-1", answer)
     caplog.clear()
 
     bridge.sweep()
 
     rest = [POLLED | polled, SOURCE_POLLED | counted | {"rate": rate}, SWEPT | counted]
-    assert lines_of(caplog) == ([said] if said else []) + rest
+    assert lines_of(caplog) == ([output] if output else []) + rest
 
 
 def test_a_killed_sweep_has_logged_its_commits(caplog: pytest.LogCaptureFixture) -> None:
@@ -133,7 +133,7 @@ def test_a_killed_sweep_has_logged_its_commits(caplog: pytest.LogCaptureFixture)
     is_written = threading.Event()
     upstream = WaitingUpstream(is_written)
     bridge = harness(upstream=lambda *_: upstream)
-    upstream.tell("operation-1", "Succeeded")
+    upstream.script("operation-1", "Succeeded")
     bridge.register("operation-1")
     bridge.register("operation-2")
     written = logging.Handler()
@@ -169,7 +169,7 @@ class WaitingUpstream(FakeUpstream):
 def test_an_undocumented_status_is_one_line_per_instance(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """Further polls add no line."""
     bridge.register()
-    bridge.upstream.tell("operation-1", "Strange")
+    bridge.upstream.script("operation-1", "Strange")
 
     for _ in range(3):
         bridge.sweep()
@@ -182,7 +182,7 @@ def test_a_hundred_undocumented_statuses_are_lines_and_no_more(caplog: pytest.Lo
     """An upstream with a new status each time does not fill the log."""
     bridge = harness(SPEECH_REQUESTS_PER_SECOND="100")
     bridge.register()
-    bridge.upstream.tell("operation-1", *(f"Strange-{number}" for number in range(110)))
+    bridge.upstream.script("operation-1", *(f"Strange-{number}" for number in range(110)))
 
     for _ in range(110):
         bridge.sweep()
@@ -194,7 +194,7 @@ def test_a_hundred_undocumented_statuses_are_lines_and_no_more(caplog: pytest.Lo
 def test_an_end_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """The line has the status, the number of polls, the age, and the number of callbacks."""
     bridge.register("operation-1", "https://receiver.example.com/1", "https://receiver.example.com/2")
-    bridge.upstream.tell("operation-1", "Running", "Succeeded")
+    bridge.upstream.script("operation-1", "Running", "Succeeded")
     bridge.sweep()
     bridge.clock.advance(20.5)
     caplog.clear()
@@ -217,7 +217,7 @@ def test_an_expired_operation_is_one_line(caplog: pytest.LogCaptureFixture) -> N
     """The line has the bridge's reason."""
     bridge = harness(BRIDGE_OPERATION_DEADLINE="1h")
     bridge.register()
-    bridge.upstream.tell("operation-1", "Running")
+    bridge.upstream.script("operation-1", "Running")
     bridge.sweep()
     bridge.clock.advance(3600)
 
@@ -240,7 +240,7 @@ def test_an_idle_sweep_is_a_line_of_the_lowest_level(bridge: Harness, caplog: py
 def test_a_message_that_is_sent_again_counts(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """The previous message was lost."""
     bridge.register()
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     bridge.clock.advance(121)
     caplog.clear()
@@ -271,7 +271,7 @@ def test_a_bug_at_the_fetch_of_a_failure_is_a_line_for_each_try(caplog: pytest.L
     """The event is sent without a reason, and both requests count."""
     bridge = harness(BRIDGE_ENRICH="errors")
     bridge.register()
-    bridge.upstream.tell("operation-1", "Failed")
+    bridge.upstream.script("operation-1", "Failed")
     bridge.upstream.fetch_failure = fails  # type: ignore[assignment,method-assign] # a bug
     caplog.clear()
 
@@ -369,7 +369,7 @@ def test_storage_that_refuses_a_step_of_a_sweep_is_one_line(
     bridge, table = faulty()
     bridge.sweep()  # writes the heartbeat
     bridge.register()
-    bridge.upstream.tell("operation-1", "Running", begin or "Running")
+    bridge.upstream.script("operation-1", "Running", begin or "Running")
     bridge.sweep()
     bridge.clock.advance(60 if step is HEARTBEAT else 30)
     table.fail(step, table.down)
@@ -384,7 +384,7 @@ def test_storage_that_refuses_a_step_of_a_sweep_is_one_line(
 def test_an_unsent_message_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -> None:
     """The due row causes another message."""
     [ref] = bridge.register()
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.queue.send = down  # type: ignore[method-assign] # refuses
 
     bridge.sweep()
@@ -447,14 +447,14 @@ def test_a_row_of_a_newer_version_is_one_line(
 ) -> None:
     """The row is skipped, and the sweep continues."""
     bridge.register()
-    bridge.upstream.tell("operation-1", "Running", "Succeeded")
+    bridge.upstream.script("operation-1", "Running", "Succeeded")
     bridge.sweep()
     bridge.clock.advance(61)
     bridge.register("operation-2")
     bridge.sweep()  # writes the duration model
     bridge.clock.advance(61)
     ref = OperationRef("default", "operation-2")
-    bridge.upstream.tell("operation-2", "Succeeded")
+    bridge.upstream.script("operation-2", "Succeeded")
     keys = {
         "operation": (partition_of(ref), row_key(ref)),
         "budget": (SOURCES_PARTITION, source_key("default")),

@@ -61,7 +61,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rows_of_a_paused_source_do_not_delay_others(rows: int, refusal: Reply | NoReply) -> None:
     bridge = harness(BRIDGE_SOURCES=SECOND)
     for each in ids_of("op0", rows):
-        bridge.upstream.tell(each, refusal)
+        bridge.upstream.script(each, refusal)
         bridge.register(each)
     sweeps(bridge, 3)
     [other] = ids_of("op0", 1, source="second", prefix="other")
@@ -78,12 +78,12 @@ def test_postponed_rows_are_polled_after_the_pause_of_their_source() -> None:
     bridge = harness(BRIDGE_SOURCES=SECOND)
     refs = ids_of("op0", 60)
     for each in refs:
-        bridge.upstream.tell(each, DENIED)
+        bridge.upstream.script(each, DENIED)
         bridge.register(each)
 
     sweeps(bridge, 3)
     for each in refs:
-        bridge.upstream.tell(each, "Succeeded")
+        bridge.upstream.script(each, "Succeeded")
     postponed = [bridge.aggregate(each).operation.record.due for each in refs]
     assert len({due for due in postponed if due in {row.key for row in bridge.memory.rows("op0")}}) == len(refs)
     sweeps(bridge, 6 * 20)
@@ -122,7 +122,7 @@ def test_foreign_rows_do_not_delay_others() -> None:
 def test_purges_do_not_delay_polls() -> None:
     bridge = harness()
     for each in ids_of("op0", 60):
-        bridge.upstream.tell(each, "Succeeded")
+        bridge.upstream.script(each, "Succeeded")
         bridge.register(each)
     sweeps(bridge, 60)
     bridge.deliver_all()
@@ -141,12 +141,12 @@ def test_purges_do_not_delay_polls() -> None:
 def test_deliveries_do_not_wait_for_polls() -> None:
     bridge = harness()
     [ended] = ids_of("op0", 1, prefix="ended")
-    bridge.upstream.tell(ended, "Succeeded")
-    bridge.sender.tell("https://receiver.example.com/hook", 500, 200)
+    bridge.upstream.script(ended, "Succeeded")
+    bridge.sender.script("https://receiver.example.com/hook", 500, 200)
     bridge.register(ended)
     bridge.sweep()
     for each in ids_of("op0", 150):
-        bridge.upstream.tell(each, DENIED)
+        bridge.upstream.script(each, DENIED)
         bridge.register(each)
     bridge.deliver_all()
     bridge.clock.advance(5)
@@ -159,8 +159,8 @@ def test_deliveries_do_not_wait_for_polls() -> None:
 
 def test_a_delivery_that_falls_due_while_polls_run_is_sent_before_they_end() -> None:
     bridge = harness()
-    bridge.upstream.tell("ended", "Succeeded")
-    bridge.sender.tell("https://receiver.example.com/hook", 500, 200)
+    bridge.upstream.script("ended", "Succeeded")
+    bridge.sender.script("https://receiver.example.com/hook", 500, 200)
     bridge.register("ended")
     bridge.sweep()
     bridge.deliver_all()
@@ -221,7 +221,7 @@ def test_a_source_that_never_answers_is_probed_by_one_at_a_time(caplog: pytest.L
     """
     bridge = harness()
     for number in range(40):
-        bridge.upstream.tell(f"operation-{number}", TIMED_OUT)
+        bridge.upstream.script(f"operation-{number}", TIMED_OUT)
         bridge.register(f"operation-{number}")
 
     bridge.sweep()
@@ -232,7 +232,7 @@ def test_a_source_that_never_answers_is_probed_by_one_at_a_time(caplog: pytest.L
         bridge.sweep()
         counts.append(len(asked(bridge)))
     for number in range(40):
-        bridge.upstream.tell(f"operation-{number}", "Succeeded")
+        bridge.upstream.script(f"operation-{number}", "Succeeded")
     sweeps(bridge, 8)
 
     assert first == 10
@@ -245,10 +245,10 @@ def test_the_probe_of_a_silent_source_is_an_operation_that_met_no_fault() -> Non
     """Twelve operations always fail. A new one shows that the source answers."""
     bridge = harness()
     for number in range(12):
-        bridge.upstream.tell(f"bad-{number}", Reply(status=500))
+        bridge.upstream.script(f"bad-{number}", Reply(status=500))
         bridge.register(f"bad-{number}")
     sweeps(bridge, 1)
-    bridge.upstream.tell("good", "Succeeded")
+    bridge.upstream.script("good", "Succeeded")
     bridge.register("good")
 
     sweeps(bridge, 7)
@@ -271,15 +271,15 @@ def test_a_rejection_of_some_operations_does_not_affect_the_others(refusal: Repl
     """From the third minute on, the rejection counts for the operation only. The first one counts for the source."""
     bridge = harness()
     for number in range(bad):
-        bridge.upstream.tell(f"bad-{number}", refusal)
+        bridge.upstream.script(f"bad-{number}", refusal)
         bridge.register(f"bad-{number}")
     for number in range(18 * bad):
-        bridge.upstream.tell(f"early-{number}", "Succeeded")
+        bridge.upstream.script(f"early-{number}", "Succeeded")
         bridge.register(f"early-{number}")
         sweeps(bridge, 1)
     late = []
     for number in range(40):
-        bridge.upstream.tell(f"late-{number}", "Succeeded")
+        bridge.upstream.script(f"late-{number}", "Succeeded")
         bridge.register(f"late-{number}")
         sweeps(bridge, 1)
         late.append(bridge.aggregate(f"late-{number}").operation.record.final_status)
@@ -290,10 +290,10 @@ def test_a_rejection_of_some_operations_does_not_affect_the_others(refusal: Repl
 @pytest.mark.parametrize("refusal", REFUSALS)
 def test_an_operation_that_is_always_rejected_expires_at_its_deadline(refusal: Reply) -> None:
     bridge = harness(BRIDGE_OPERATION_DEADLINE="1h")
-    bridge.upstream.tell("bad", refusal)
+    bridge.upstream.script("bad", refusal)
     ref = register(bridge, "bad")
     for number in range(6 * 65):
-        bridge.upstream.tell(f"good-{number}", "Succeeded")
+        bridge.upstream.script(f"good-{number}", "Succeeded")
         bridge.register(f"good-{number}")
         sweeps(bridge, 1)
 
@@ -305,10 +305,10 @@ def test_an_operation_that_is_always_rejected_expires_at_its_deadline(refusal: R
 
 def test_after_a_pause_another_operation_is_the_probe() -> None:
     bridge = harness()
-    bridge.upstream.tell("bad", Reply(status=403))
+    bridge.upstream.script("bad", Reply(status=403))
     bridge.register("bad")
     bridge.sweep()
-    bridge.upstream.tell("good", "Succeeded")
+    bridge.upstream.script("good", "Succeeded")
     bridge.register("good")
     asked(bridge)
     bridge.clock.advance(60)
@@ -322,7 +322,7 @@ def test_a_general_throttling_still_pauses_the_source() -> None:
     """The first 429 of each operation counts for the source, so no poll is made until the pause ends."""
     bridge = harness()
     for number in range(5):
-        bridge.upstream.tell(f"operation-{number}", Reply(status=429, retry_after="60"), "Running")
+        bridge.upstream.script(f"operation-{number}", Reply(status=429, retry_after="60"), "Running")
         bridge.register(f"operation-{number}")
 
     bridge.sweep()
@@ -368,7 +368,7 @@ def test_owners_take_turns_over_sweeps_if_a_sweep_has_one_poll() -> None:
 def test_operations_that_were_never_found_go_last() -> None:
     bridge = harness(SPEECH_REQUESTS_PER_SECOND="1")
     for number in range(10):
-        bridge.upstream.tell(f"missing-{number}", Reply(status=404))
+        bridge.upstream.script(f"missing-{number}", Reply(status=404))
         bridge.register(f"missing-{number}")
     bridge.sweep()
     bridge.clock.advance(20)
@@ -384,7 +384,7 @@ def test_operations_that_were_never_found_go_last() -> None:
 def test_a_pause_that_could_not_be_stored_is_stored_later() -> None:
     bridge, table = faulty()
     bridge.register()
-    bridge.upstream.tell("operation-1", Reply(status=429, retry_after="3600"), "Running")
+    bridge.upstream.script("operation-1", Reply(status=429, retry_after="3600"), "Running")
     table.fail(BUDGET, table.inner.commit, *[table.down] * 4)  # the reservation succeeds
 
     bridge.sweep()
@@ -397,7 +397,7 @@ def test_a_pause_that_could_not_be_stored_is_stored_later() -> None:
 
 def test_a_source_that_only_fails_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     bridge = harness()
-    bridge.upstream.tell("operation-1", UNRESOLVED)
+    bridge.upstream.script("operation-1", UNRESOLVED)
     bridge.register()
 
     sweeps(bridge, 6 * 10)
@@ -413,14 +413,14 @@ def test_a_source_that_only_fails_is_reported_once(caplog: pytest.LogCaptureFixt
 def test_no_operation_expires_while_its_source_is_silent(fault: Reply | NoReply) -> None:
     """The pause lasts for days past the deadline. Then the upstream's answer counts."""
     bridge = harness(BRIDGE_OPERATION_DEADLINE="1h")
-    bridge.upstream.tell("operation-1", fault)
+    bridge.upstream.script("operation-1", fault)
     bridge.register()
     for _ in range(24 * 12 * 3):
         bridge.sweep()
         bridge.clock.advance(300)
     assert bridge.aggregate().operation.record.final_status is None
 
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     sweeps(bridge, 40)
 
     assert bridge.aggregate().operation.record.final_status is FinalStatus.SUCCEEDED
@@ -430,7 +430,7 @@ def test_an_operation_of_a_source_that_was_removed_expires() -> None:
     bridge = harness(BRIDGE_SOURCES=SECOND, BRIDGE_OPERATION_DEADLINE="1h")
     ref = register(bridge, "operation-1", source="second")
     bridge.restart(BRIDGE_OPERATION_DEADLINE="1h")
-    bridge.upstream.tell("operation-1", NO_SOURCE)
+    bridge.upstream.script("operation-1", NO_SOURCE)
     for _ in range(40):
         bridge.sweep()
         bridge.clock.advance(300)

@@ -39,7 +39,7 @@ def test_a_location_finds_its_source_by_endpoint_and_path(location: str) -> None
     """Any endpoint of the resource counts. The event types follow from the path."""
     bridge = harness(**environment(VOICES))  # type: ignore[arg-type]
     created = Client.of(bridge).register({"operationLocation": location, "callbackUrl": HOOK})
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
 
     bridge.sweep()
     bridge.deliver_all()
@@ -70,7 +70,7 @@ def test_a_paused_source_pauses_no_other() -> None:
     client = Client.of(bridge)
     for source, operation_id in (("default", "operation-1"), ("voices", "operation-2")):
         client.register({"operationId": operation_id, "callbackUrl": HOOK, "source": source})
-    bridge.upstream.tell("operation-1", Reply(status=401))
+    bridge.upstream.script("operation-1", Reply(status=401))
 
     for _ in range(5):
         bridge.sweep()

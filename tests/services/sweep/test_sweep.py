@@ -52,7 +52,7 @@ def test_a_running_operation_is_polled_again_after_the_interval(bridge: Harness)
 def test_an_error_never_ends_an_operation(bridge: Harness, reply: Reply | NoReply) -> None:
     """The operation is polled again, and the error is visible."""
     bridge.register()
-    bridge.upstream.tell("operation-1", reply, "Succeeded")
+    bridge.upstream.script("operation-1", reply, "Succeeded")
 
     bridge.sweep()
     assert bridge.aggregate().operation.record.last_error
@@ -75,7 +75,7 @@ def test_a_bug_with_one_operation_stops_no_other(bridge: Harness, monkeypatch: p
         return fetch_operation(ref)
 
     monkeypatch.setattr(bridge.upstream, "fetch_operation", fail_for_one)
-    bridge.upstream.tell("operation-2", "Succeeded")
+    bridge.upstream.script("operation-2", "Succeeded")
 
     bridge.sweep()
 
@@ -90,7 +90,7 @@ def test_a_final_status_notifies_every_registration_with_a_matching_filter(bridg
     wants_all = bridge.request()
     for request in (wants_failures, wants_all):
         bridge.registrations.register(request)
-    bridge.upstream.tell("operation-1", status)
+    bridge.upstream.script("operation-1", status)
 
     bridge.sweep()
     bridge.deliver_all()
@@ -118,7 +118,7 @@ def test_an_operation_past_its_deadline_is_polled_once_more_and_expires(bridge: 
 def test_a_final_status_at_the_last_poll_counts(bridge: Harness) -> None:
     """The upstream's answer overrides the deadline."""
     bridge.register()
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.clock.advance(timedelta(days=3))
 
     bridge.sweep()
@@ -160,8 +160,8 @@ def test_no_poll_is_begun_after_the_time_budget(bridge: Harness, monkeypatch: py
 def test_a_retry_is_enqueued_when_it_is_due(bridge: Harness) -> None:
     """The message is not sent earlier."""
     bridge.register()
-    bridge.upstream.tell("operation-1", "Succeeded")
-    bridge.sender.tell("https://receiver.example.com/hook", 500, 200)
+    bridge.upstream.script("operation-1", "Succeeded")
+    bridge.sender.script("https://receiver.example.com/hook", 500, 200)
     bridge.sweep()
     bridge.deliver_all()
 
@@ -177,7 +177,7 @@ def test_a_retry_is_enqueued_when_it_is_due(bridge: Harness) -> None:
 def test_a_lost_message_is_sent_again_with_growing_waits(bridge: Harness) -> None:
     """Messages follow after 2, 4, 8 … minutes, at most an hour apart. Each message lives until the next one."""
     bridge.register()
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
 
     sent_at = []
@@ -194,7 +194,7 @@ def test_a_lost_message_is_sent_again_with_growing_waits(bridge: Harness) -> Non
 def test_a_due_row_without_a_registration_is_deleted(bridge: Harness) -> None:
     """Only the due row remained."""
     ref = bridge.register()[0]
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     bridge.queue.take()
     bridge.memory.commit(Transaction(partition_of(ref), (Delete(row_key(ref), ANY),)))
@@ -210,7 +210,7 @@ def test_a_due_row_without_an_operation_is_deleted(bridge: Harness) -> None:
     """A purged operation stays purged, whatever the upstream answers."""
     for operation_id, status in (("operation-1", "Running"), ("operation-2", "Succeeded")):
         ref = bridge.register(operation_id)[0]
-        bridge.upstream.tell(operation_id, status)
+        bridge.upstream.script(operation_id, status)
         bridge.memory.commit(Transaction(partition_of(ref), (Delete(row_key(ref.operation), ANY),)))
 
     bridge.sweep()
@@ -264,7 +264,7 @@ def test_a_completed_operation_is_notified_even_if_its_due_row_was_lost(bridge: 
         return fetch_operation(ref)
 
     bridge.upstream.fetch_operation = meet  # type: ignore[method-assign]
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
 
     bridge.sweep()
 
@@ -276,7 +276,7 @@ def test_a_final_status_with_a_lost_reply_is_notified_once() -> None:
     """The commit is recognized, so the tasks are sent."""
     bridge, table = faulty()
     ref = bridge.register()[0]
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     table.fail(END, table.reply_lost)
 
     bridge.sweep()
@@ -289,7 +289,7 @@ def test_a_late_commit_of_a_final_status_sends_its_tasks() -> None:
     """The tasks are sent at once, not by the due row two minutes later."""
     bridge, table = faulty()
     bridge.register()
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     table.fail(END, table.lands_late, table.late_lands_first)
 
     bridge.sweep()
@@ -327,7 +327,7 @@ def test_a_registration_of_a_newer_version_delays_no_other(bridge: Harness) -> N
     """The other registrations are notified. A newer version notifies the unreadable one later."""
     newer, ours = bridge.register("operation-1", "https://newer.example.com/", "https://ours.example.com/")
     unreadable(bridge, newer)
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
 
     for _ in range(60):
         bridge.sweep()
@@ -350,7 +350,7 @@ def test_an_operation_of_a_newer_version_is_left_to_it(bridge: Harness) -> None:
     """The operation is polled from time to time. No final status overwrites the row."""
     ref = bridge.register()[0]
     bridge.memory.commit(Transaction(partition_of(ref), (Merge(row_key(ref.operation), {"v": 2}, ANY),)))
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
 
     for _ in range(60):
         bridge.sweep()
@@ -369,7 +369,7 @@ def test_no_message_is_sent_after_the_time_budget() -> None:
     bridge, table = faulty()
     for number in range(64):
         bridge.register(f"operation-{number}")
-        bridge.upstream.tell(f"operation-{number}", "Succeeded")
+        bridge.upstream.script(f"operation-{number}", "Succeeded")
     bridge.sweep()
     bridge.queue.take()
     bridge.clock.advance(180)
@@ -394,7 +394,7 @@ def test_an_uncommitted_final_status_is_read_again() -> None:
     """The due row still exists."""
     bridge, table = faulty()
     bridge.register()
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     table.fail(END, table.down)
 
     bridge.sweep()
@@ -489,8 +489,8 @@ def test_an_operation_with_invalid_rows_delays_no_other(
     for row in unreadable:
         bridge.memory.commit(Transaction(row.partition, (Merge(row.key, columns, ANY),)))
     ours = bridge.register("operation-2", "https://ours.example.com/")[0]
-    bridge.upstream.tell("operation-1", Reply(status=404) if "absences" in columns else "Succeeded")
-    bridge.upstream.tell("operation-2", "Succeeded")
+    bridge.upstream.script("operation-1", Reply(status=404) if "absences" in columns else "Succeeded")
+    bridge.upstream.script("operation-2", "Succeeded")
 
     bridge.sweep()
     bridge.deliver_all()
@@ -505,7 +505,7 @@ def test_a_purge_with_invalid_rows_delays_no_other(bridge: Harness, caplog: pyte
     ids = ["operation-1", "operation-2"]
     refs = [bridge.register(each)[0] for each in ids]
     for each in ids:
-        bridge.upstream.tell(each, "Succeeded")
+        bridge.upstream.script(each, "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
     end_of_time = {"since": datetime.max.replace(tzinfo=UTC)}
@@ -521,7 +521,7 @@ def test_a_purge_with_invalid_rows_delays_no_other(bridge: Harness, caplog: pyte
 def test_an_old_operation_is_purged_with_all_its_rows(bridge: Harness) -> None:
     """Thirty days after the end, only the heartbeat remains."""
     bridge.register("operation-1", "https://one.example.com/", "https://two.example.com/")
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
 
@@ -534,7 +534,7 @@ def test_an_old_operation_is_purged_with_all_its_rows(bridge: Harness) -> None:
 def test_more_attempts_than_fit_in_a_transaction_are_purged_too(bridge: Harness) -> None:
     """Attempts are deleted in chunks before their registration."""
     ref = bridge.register()[0]
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     for _ in range(120):
         bridge.deliver_all()
@@ -550,7 +550,7 @@ def test_more_attempts_than_fit_in_a_transaction_are_purged_too(bridge: Harness)
 def test_an_operation_with_a_live_delivery_is_kept(bridge: Harness) -> None:
     """The age is irrelevant."""
     ref = bridge.register()[0]
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
     bridge.clock.advance(timedelta(days=29, hours=23))
@@ -566,7 +566,7 @@ def test_an_operation_with_a_live_delivery_is_kept(bridge: Harness) -> None:
 def test_a_late_redelivery_is_kept_for_its_own_retention(bridge: Harness) -> None:
     """The retention counts from the end of the redelivery, not from the end of the operation."""
     ref = bridge.register()[0]
-    bridge.upstream.tell("operation-1", "Succeeded")
+    bridge.upstream.script("operation-1", "Succeeded")
     bridge.sweep()
     bridge.deliver_all()
     bridge.clock.advance(timedelta(days=29))
