@@ -163,12 +163,20 @@ def test_a_failed_operation_fails_the_command_and_runs_nothing(start: Started) -
     assert "ran" not in waited.stdout.splitlines()
 
 
+#: Runs the command line with Ctrl-C, which a shell disables for commands in the background.
+_INTERRUPTIBLE = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("bridge.cli", run_name="__main__", alter_sys=True)
+"""
+
+
 @contextmanager
 def listening(start: Started, *arguments: str) -> Iterator[Record[str]]:
     """Run `listen` until the end of the block, and press Ctrl-C. Yields the lines of its output."""
     lines: Record[str] = Record()
     child = Child(
-        [sys.executable, "-m", "bridge.cli", *arguments],
+        [sys.executable, "-c", _INTERRUPTIBLE, *arguments],
         cwd=REPOSITORY,
         env={"PATH": os.environ["PATH"], "BRIDGE_URL": f"http://127.0.0.1:{start.settings.port}"},
         on_line=lines.add,

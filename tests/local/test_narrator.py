@@ -103,7 +103,7 @@ def test_every_failure_of_an_attempt_has_words(kind: str) -> None:
 
 
 @pytest.fixture
-def said() -> list[str]:
+def output() -> list[str]:
     return []
 
 
