@@ -51,6 +51,7 @@ WRITTEN_BY: dict[Event, set[str]] = {
     Event.REGISTERED: {"register"},
     Event.CANCELED: {"cancel_registration"},
     Event.REDELIVERY: {"redeliver"},
+    Event.REGISTRATION_PURGED: {"cancel_registration"},
     Event.PINGED: {"ping"},
     Event.SECRET_SHOWN: {"signing_secret"},
     Event.REFUSED: {"status"},
@@ -246,6 +247,9 @@ def _live(bridge: Running) -> None:
         bridge.until(each, state)
     bridge.call("POST", f"registrations/{good['id']}/redeliver")
     bridge.call("DELETE", f"registrations/{odd['id']}")
+    erased = bridge.register("erased", "/erased")
+    for suffix in ("", "?purge=true"):
+        bridge.call("DELETE", f"registrations/{erased['id']}{suffix}")
     bridge.call("POST", "callbacks/ping", json={"callbackUrl": f"{bridge.receiver.url}{SECRET_PATH}"})
     bridge.call("GET", f"signing-secret?callbackUrl={bridge.receiver.url}/")
     for event in (Event.DENIED, Event.THROTTLED, Event.UNKNOWN_STATUS, Event.IDLE, Event.POLLED, Event.PINGED):
@@ -401,6 +405,10 @@ def _azurite_with_another_key(apps: _Apps) -> Azurite:
         return apps.storage()
 
 
+#: The fields of each line of a request.
+OF_REQUESTS = {"caller", "owner", "request_id", "client_request_id"}
+
+
 @pytest.mark.parametrize(("event", "level", "fields"), [row for row in TABLE_OF_EVENTS if row[0] not in NOT_PROVOKED])
 def test_event_is_kept_with_its_fields_under_its_invocation(run: Run, event: str, level: str, fields: str) -> None:
     kept = run.of(Event(event))
@@ -408,7 +416,7 @@ def test_event_is_kept_with_its_fields_under_its_invocation(run: Run, event: str
     assert kept, "no such line was kept"
     documented = {"event", *re.findall(r"`(\w+)`", fields)}
     required = documented - OPTIONAL.get(Event(event), set())
-    assert all(required <= set(each.event) <= documented | {"caller", "owner"} for each in kept)
+    assert all(required <= set(each.event) <= documented | OF_REQUESTS for each in kept)
     expected = {"debug": "Verbose", "info": "Information"}.get(level, level.capitalize())
     assert {each.level for each in kept} == {expected}
     assert {f"Function.{name}.User" for name in WRITTEN_BY[Event(event)]} <= {each.category for each in kept}

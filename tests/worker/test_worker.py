@@ -48,6 +48,7 @@ OF_THE_MOMENT = [
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"), "<time>"),
     (re.compile(r"msg_(ping_[0-9a-f]{16}|x[0-9a-f]{31})"), "<message>"),
     (re.compile(r'("x-ms-request-id": )"[0-9a-f-]{36}"'), r"\1<id>"),
+    (re.compile(r'("webhook-(?:signature|timestamp)": )"[^"]+"'), r"\1<signed>"),
     (re.compile(r"cursor=[^&\"]+"), "cursor=<cursor>"),
     (re.compile(r'"durationMs": \d+'), '"durationMs": <duration>'),
     (re.compile(r'"delaySeconds": \{.*?\}'), '"delaySeconds": <delays>'),
