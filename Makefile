@@ -40,7 +40,7 @@ demo: $(STARTABLE) ## Show the whole job once, in under a minute
 test: $(INSTALLED) ## Run the tests, starting whatever they need
 	@$(PYTEST) $(TESTS)
 
-unit: $(INSTALLED) ## Run the unit tests alone: no emulator, no socket, no process; under half a minute
+unit: $(INSTALLED) ## Run the unit tests alone: no emulator, no socket, no process; a minute or two
 	@$(PYTEST) -m unit tests/api tests/domain tests/learnt tests/services tests/storage tests/test_*.py
 
 prove: $(INSTALLED) ## Prove at length that nothing is lost; PROVE_SEED= repeats a run
