@@ -16,6 +16,8 @@ import pytest
 from local.azurite import Azurite
 from local.host.host import Host
 from local.record import MAX_WAIT, Record
+from local.upstream import Upstream
+from tests.local.fake_speech import KEY, Clock
 from tests.local.started import APP, HEAD, Started, free_ports
 
 _HEAD = """
@@ -49,6 +51,19 @@ class Probe:
         if self.failures > 0:
             self.failures -= 1
             raise RuntimeError("the app failed")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Return a clock."""
+    return Clock()
+
+
+@pytest.fixture
+def upstream(clock: Clock) -> Iterator[Upstream]:
+    """Serve a fake."""
+    with Upstream.start(key=KEY, clock=clock) as upstream:
+        yield upstream
 
 
 @pytest.fixture(autouse=True)

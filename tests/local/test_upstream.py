@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +11,7 @@ import requests
 from local.answer import Answer
 from local.errors import LocalError
 from local.upstream import DEFAULT_LIFE, Rules, Unknown, Upstream, status_at
-
-KEY = "the-key"
-
-
-class Clock:
-    """Seconds that the test advances."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """Return a clock."""
-    return Clock()
-
-
-@pytest.fixture
-def upstream(clock: Clock) -> Iterator[Upstream]:
-    """Serve a fake."""
-    with Upstream.start(key=KEY, clock=clock) as upstream:
-        yield upstream
+from tests.local.fake_speech import KEY, Clock
 
 
 def ask(upstream: Upstream, operation_id: str, path: str = "avatar") -> requests.Response:

@@ -1,6 +1,6 @@
 """Lists of jobs of the fake Speech service, the ways in which they mislead, and its quota."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -8,22 +8,7 @@ import requests
 
 from local.upstream import ListRules, NextLink, Order, Quota, Rules, Upstream
 from local.upstream.quota import Meter
-from tests.local.test_upstream import KEY, Clock
-
-WORK = {"inputKind": "PlainText", "inputs": [{"content": "Hello."}]}
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """Return a clock."""
-    return Clock()
-
-
-@pytest.fixture
-def upstream(clock: Clock) -> Iterator[Upstream]:
-    """Serve a fake."""
-    with Upstream.start(key=KEY, clock=clock) as upstream:
-        yield upstream
+from tests.local.fake_speech import KEY, WORK, Clock
 
 
 def submit(upstream: Upstream, *ids: str, path: str = "avatar") -> None:

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ import requests
 from local.settings import REPOSITORY
 from local.upstream import Upstream
 from local.upstream.catalogue import named
-from tests.local.test_upstream import KEY, Clock
+from tests.local.fake_speech import KEY, Clock
 
 FACTS = REPOSITORY / "tests" / "facts" / "upstream-responses.json"
 
@@ -20,19 +19,6 @@ ANSWERS: list[dict[str, Any]] = json.loads(FACTS.read_text())
 
 #: More than the threads of the fake Speech service.
 MANY = 20
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """Return a clock."""
-    return Clock()
-
-
-@pytest.fixture
-def upstream(clock: Clock) -> Iterator[Upstream]:
-    """Serve a fake."""
-    with Upstream.start(key=KEY, clock=clock) as upstream:
-        yield upstream
 
 
 def ask(upstream: Upstream, operation_id: str = "some-op", *, key: str = KEY, timeout: float = 10) -> requests.Response:

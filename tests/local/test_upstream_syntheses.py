@@ -1,29 +1,13 @@
 """Jobs submitted to the fake Speech service like by a real client, and their durations."""
 
 import statistics
-from collections.abc import Iterator
 
 import pytest
 import requests
 
 from local.upstream import DEFAULT_LIFE, Durations, Rules, Upstream
 from local.upstream.lives import life_of
-from tests.local.test_upstream import KEY, Clock
-
-WORK = {"inputKind": "PlainText", "inputs": [{"content": "Hello."}]}
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """Return a clock."""
-    return Clock()
-
-
-@pytest.fixture
-def upstream(clock: Clock) -> Iterator[Upstream]:
-    """Serve a fake."""
-    with Upstream.start(key=KEY, clock=clock) as upstream:
-        yield upstream
+from tests.local.fake_speech import KEY, WORK, Clock
 
 
 def call(
