@@ -113,3 +113,10 @@ def opened(page: Page, operation_id: str) -> str:
     row.click()
     expect(page.locator(".life")).to_be_visible()
     return page.locator(".detail").inner_text()
+
+
+def copied(page: Page, button: str) -> str:
+    """Click a button that copies a text, and return the text."""
+    page.get_by_role("button", name=button).click()
+    expect(page.get_by_role("button", name="copied")).to_be_visible()
+    return str(page.evaluate("navigator.clipboard.readText()"))

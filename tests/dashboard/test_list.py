@@ -8,7 +8,7 @@ import requests
 from playwright.sync_api import Browser, Page, expect
 
 from bridge.domain.outcome import Failure
-from tests.dashboard.browser import is_ready, looking, opened, row_of, state_of
+from tests.dashboard.browser import copied, is_ready, looking, opened, row_of, state_of
 from tests.dashboard.conftest import KEY, Site
 
 
@@ -211,10 +211,7 @@ def test_link_to_a_registration_is_copied(browser: Browser, site: Site) -> None:
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
         opened(page, "to-be-linked")
-        page.get_by_role("button", name="Copy link").click()
-        expect(page.get_by_role("button", name="copied")).to_be_visible()
-        copied = page.evaluate("navigator.clipboard.readText()")
-        assert copied == f"{site.url}/api/dashboard#id={name}"
+        assert copied(page, "Copy link") == f"{site.url}/api/dashboard#id={name}"
         page.goto(f"{site.url}/api/dashboard?state=dead#id=default~gone~0123456789abcdef")
 
         expect(page.locator("#nothing")).to_contain_text("default~gone~0123456789abcdef: ")

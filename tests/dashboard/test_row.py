@@ -10,7 +10,7 @@ import requests
 from playwright.sync_api import Browser, Route, expect
 
 from local.answer import Answer
-from tests.dashboard.browser import is_ready, looking, opened, row_of, state_of
+from tests.dashboard.browser import copied, is_ready, looking, opened, row_of, state_of
 from tests.dashboard.conftest import KEY, Site
 from tests.hostile_receivers.receivers import living
 
@@ -162,9 +162,7 @@ def test_cancel_asks_first(browser: Browser, site: Site) -> None:
     with looking(browser, site.url, key=KEY) as page:
         is_ready(page)
         opened(page, "to-be-canceled")
-        page.get_by_role("button", name="Copy as curl").click()
-        expect(page.get_by_role("button", name="copied")).to_be_visible()
-        copied = page.evaluate("navigator.clipboard.readText()")
+        command = copied(page, "Copy as curl")
         page.get_by_role("button", name="Cancel …").click()
         dialog = page.get_by_role("dialog", name="Cancel the callback?")
         expect(dialog).to_contain_text("To get it after all, register again.")
@@ -178,7 +176,7 @@ def test_cancel_asks_first(browser: Browser, site: Site) -> None:
         dialog.get_by_role("button", name="Cancel the callback").click()
 
         state_of(page, "to-be-canceled", "canceled")
-    assert copied == f"curl -sS -X GET '{site.url}/api/registrations/{name}' -H \"x-functions-key: $BRIDGE_KEY\""
+    assert command == f"curl -sS -X GET '{site.url}/api/registrations/{name}' -H \"x-functions-key: $BRIDGE_KEY\""
 
 
 def test_delivered_callback_is_delivered_again_after_a_confirmation(browser: Browser, site: Site) -> None:
