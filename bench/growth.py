@@ -14,8 +14,7 @@ from bench.measuring import Figures, Pair, Scale, seconds
 from bench.storage import Counted, counted
 from bridge.domain.registration import State
 from bridge.storage.keys import operation_partitions
-from bridge.storage.table import Table
-from bridge.storage.transaction import MAX_WRITES, Insert, Transaction
+from bridge.storage.table import MAX_WRITES, Insert, Table, Transaction
 from bridge.testing import MemoryTable
 from local.azurite import Azurite
 

@@ -28,8 +28,7 @@ from bridge.domain.errors import Misconfigured
 from bridge.domain.outcome import Delivered, Outcome
 from bridge.storage.keys import due_at, due_deliveries, operation_partitions
 from bridge.storage.queue_message import write_task
-from bridge.storage.table import Table
-from bridge.storage.transaction import Row, Transaction
+from bridge.storage.table import Row, Table, Transaction
 from bridge.testing import MemoryTable
 
 #: Seconds of one call to storage.

@@ -21,7 +21,7 @@ from bridge.learnt.schedule import LearntSchedule
 from bridge.storage.keys import duration_key
 from bridge.storage.records import for_insert
 from bridge.storage.repository import Repository
-from bridge.storage.transaction import Row
+from bridge.storage.table import Row
 from bridge.testing import MemoryTable
 
 _FILE = Path(__file__).parent.parent / "bridge" / "learnt" / "schedule.png"

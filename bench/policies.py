@@ -8,8 +8,7 @@ import numpy as np
 from bench.workloads import Floats
 from bridge.domain.poll_schedule import Sale
 from bridge.learnt.durations import DurationModel, HazardCurve, Observations
-from bridge.learnt.plan import base_price, lost, next_age
-from bridge.learnt.price import update_price
+from bridge.learnt.plan import base_price, lost, next_age, update_price
 
 #: What an operation may cost where no price is given: the default of BRIDGE_POLLS_PER_OPERATION.
 _POLLS_PER_OPERATION = 12

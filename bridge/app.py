@@ -19,9 +19,8 @@ from bridge.api.concurrency_limit import ConcurrencyLimit
 from bridge.api.errors import Problem, contended, internal, misconfigured, refused_by_storage, unavailable, unreadable
 from bridge.api.fields import ValidationContext
 from bridge.api.handlers import Handlers
-from bridge.api.http_response import compressed
+from bridge.api.http_response import RequestIds, compressed
 from bridge.api.query import NoParameters, refuse_parameters
-from bridge.api.request_ids import RequestIds
 from bridge.api.routes import HEALTH, Handler, Route
 from bridge.dependencies import Dependencies, build_dependencies, random_uuid, real_sleep
 from bridge.domain.errors import Contended, Misconfigured, StorageRefused, StorageUnavailable, UnreadableRow
@@ -45,13 +44,11 @@ from bridge.services.repair import Repair
 from bridge.services.reports import Overview
 from bridge.services.sweep.due_reader import Reader
 from bridge.services.sweep.enqueueing import Enqueuer, MessageShares, Refill
-from bridge.services.sweep.finisher import Finisher
 from bridge.services.sweep.heartbeat import Heartbeat
-from bridge.services.sweep.poller import OperationFetcher, Poller
-from bridge.services.sweep.purge import Purges
+from bridge.services.sweep.poller import Finisher, OperationFetcher, Poller
 from bridge.services.sweep.rescheduler import Rescheduler
 from bridge.services.sweep.source_run import Sources
-from bridge.services.sweep.sweep import Sweep
+from bridge.services.sweep.sweep import Purges, Sweep
 from bridge.settings import AUTH, Auth, Settings, read_settings
 from bridge.storage.queue_message import read_task
 from bridge.storage.repository import Repository

@@ -11,7 +11,7 @@ from bridge.domain.outcome import Outcome
 from bridge.domain.poll_schedule import Forecast, PollPlan, PollSchedule
 from bridge.domain.principal import InvalidToken, KeysUnavailable
 from bridge.domain.upstream import NoReply, PollResult, Reply
-from bridge.storage.transaction import Row
+from bridge.storage.table import Row
 
 
 class DeliveryQueue(Protocol):

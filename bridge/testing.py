@@ -13,7 +13,7 @@ from sortedcontainers import SortedList
 
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import Conflict, ConflictKind
-from bridge.storage.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Upsert, Value, Write
+from bridge.storage.table import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Upsert, Value, Write
 
 _MAX_STRING_UNITS = 32_768
 _MAX_BYTES = 65_536

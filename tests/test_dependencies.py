@@ -20,7 +20,7 @@ from bridge.domain.errors import CommitUnknown
 from bridge.domain.header_cipher import NONCE_BYTES
 from bridge.domain.ids import OperationRef
 from bridge.settings import Settings, read_settings
-from bridge.storage.transaction import Insert, Transaction
+from bridge.storage.table import Insert, Transaction
 from local.upstream import Upstream
 from tests.support.harness import ENVIRONMENT
 

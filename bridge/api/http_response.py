@@ -1,12 +1,14 @@
-"""HTTP responses with caching, ETags and compression.
+"""HTTP responses with caching, ETags, compression and the ids of their requests.
 
-Sources: RFC 9111 (caches), RFC 9110, 13.1.2 (`If-None-Match`) and 12.5.3 (`Accept-Encoding`).
+Sources: RFC 9111 (caches), RFC 9110, 13.1.2 (`If-None-Match`) and 12.5.3 (`Accept-Encoding`), and Azure's REST
+guidelines: an answer has `x-ms-request-id`, and returns the `x-ms-client-request-id` of its request.
 """
 
 import gzip
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 
 import azure.functions as func
@@ -98,3 +100,40 @@ def _kept(text: str, request: func.HttpRequest, mimetype: str, headers: Mapping[
 def _has(request: func.HttpRequest, etag: str) -> bool:
     known = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
     return etag.removeprefix("W/") in known or "*" in known
+
+
+#: The header with the bridge's id of a request.
+REQUEST_ID = "x-ms-request-id"
+
+#: The header with the client's id of a request.
+CLIENT_REQUEST_ID = "x-ms-client-request-id"
+
+#: The form of a client's id: visible ASCII characters. So an id cannot add a header, a line or a column.
+CLIENT_ID = re.compile(r"[!-~]{1,128}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestIds:
+    """The ids of one request."""
+
+    own: str
+    #: The client's id, or None if it sent none or an invalid one.
+    of_client: str | None
+
+    @classmethod
+    def of(cls, request: func.HttpRequest, own: str) -> "RequestIds":
+        """Read the client's id. An invalid id counts as missing, since it never makes a request fail."""
+        given = request.headers.get(CLIENT_REQUEST_ID, "")
+        return cls(own, given if CLIENT_ID.fullmatch(given) else None)
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The fields of log lines."""
+        return {"request_id": self.own} | ({} if self.of_client is None else {"client_request_id": self.of_client})
+
+    def mark(self, response: func.HttpResponse) -> func.HttpResponse:
+        """Add the headers to an answer, and return it."""
+        response.headers[REQUEST_ID] = self.own
+        if self.of_client is not None:
+            response.headers[CLIENT_REQUEST_ID] = self.of_client
+        return response

@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from bridge import __version__
 from bridge.api.errors import ErrorCode
-from bridge.api.request_ids import CLIENT_REQUEST_ID, REQUEST_ID
+from bridge.api.http_response import CLIENT_REQUEST_ID, REQUEST_ID
 from bridge.api.responses import ErrorAnswer, OperationWithRegistrations, Registered, RegistrationResponse, Response
 from bridge.api.routes import ALL_ROUTES, HEALTH, Route, Success, Tag
 from bridge.api.webhooks import ENDED, PINGED

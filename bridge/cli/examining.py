@@ -9,8 +9,8 @@ import requests
 
 from bridge.cli.client import Api, Json, parse_date
 from bridge.cli.errors import CommandFailed, Refused
+from bridge.cli.output import instant
 from bridge.cli.showing import poll_error, troubles
-from bridge.cli.times import instant
 from bridge.diagnostics import of_poll
 from bridge.domain.time import Clock
 from bridge.storage.keys import HEARTBEAT_KEY

@@ -13,9 +13,8 @@ from rich.text import Text
 from bridge.cli.client import Api, Json
 from bridge.cli.context import CliContext
 from bridge.cli.errors import BridgeUnreachable, Refused, WaitTimeout
-from bridge.cli.output import Output, table_of
+from bridge.cli.output import Output, Times, table_of
 from bridge.cli.showing import ended_attempts, has_ended, in_short, tone_of
-from bridge.cli.times import Times
 
 #: How long following continues if the bridge is silent or unavailable, in seconds.
 SILENCE = 60.0

@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 from bridge import diagnostics
 from bridge.cli.client import Api, Json, other_version
 from bridge.cli.errors import Refused
-from bridge.cli.output import OutputLine, Tone
-from bridge.cli.times import Times
+from bridge.cli.output import OutputLine, Times, Tone
 from bridge.diagnostics import Hint
 from bridge.domain.registration import State
 

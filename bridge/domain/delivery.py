@@ -15,13 +15,12 @@ than that interval. The registration alone therefore shows whether an attempt is
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bridge.domain.backoff import Backoff
 from bridge.domain.callback_url import origin_of
 from bridge.domain.events import Message
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.keyring import Keyring
 from bridge.domain.registration import Registration, State
-from bridge.domain.retry import ATTEMPTS_PER_RUN
+from bridge.domain.retry import ATTEMPTS_PER_RUN, Backoff
 from bridge.domain.text import read_traceparent
 from bridge.domain.time import CLOCK_SKEW
 

@@ -18,11 +18,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from bridge.domain.backoff import Backoff
 from bridge.domain.callback_url import DEFAULT_PORTS
 from bridge.domain.delivery import ATTEMPT, DeliveryTask
 from bridge.domain.outcome import Failure, Unreachable
 from bridge.domain.registration import DeferredBy
+from bridge.domain.retry import Backoff
 
 #: The most queue messages that an instance works on at once: `batchSize` plus `newBatchThreshold` of host.json.
 PLACES = 24

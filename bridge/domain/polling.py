@@ -23,9 +23,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from bridge.domain.backoff import Backoff
 from bridge.domain.operation import ExpiredReason, Explanation, FinalStatus, PollError, PollState
 from bridge.domain.poll_schedule import PollSchedule
+from bridge.domain.retry import Backoff
 from bridge.domain.upstream import (
     BadRequest,
     NotFound,

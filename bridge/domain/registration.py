@@ -10,8 +10,8 @@ from bridge.domain.events import Addressee, Format, Message, OperationCompleted,
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.operation import MAX_REGISTRATIONS, FinalStatus, Operation
 from bridge.domain.outcome import LastAttempt
+from bridge.domain.rate_limit import check_times, take
 from bridge.domain.retry import DeadReason
-from bridge.domain.sliding_window import check_times, take
 from bridge.domain.text import same_json
 from bridge.domain.time import from_millis
 

@@ -1,4 +1,4 @@
-"""When a delivery is attempted again: the retry schedule and the decision after each attempt."""
+"""When something is tried again: exponential backoff, and the retry schedule of deliveries."""
 
 import re
 from dataclasses import dataclass
@@ -7,6 +7,20 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 from bridge.domain.outcome import Delivered, Gone, Outcome, Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """The wait after the first failure in a row, which each further one doubles, up to the longest wait."""
+
+    first: timedelta
+    longest: timedelta
+
+    def wait(self, failures: int) -> timedelta:
+        """Return the wait after this many failures in a row. Fewer than one count as one."""
+        doublings = min(max(failures - 1, 0), (self.longest // self.first).bit_length())
+        return min(self.first * (1 << doublings), self.longest)
+
 
 #: The waits between the attempts of one run. After the last attempt the registration is dead.
 SCHEDULE = (

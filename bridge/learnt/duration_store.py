@@ -18,7 +18,7 @@ from bridge.log import Event, log
 from bridge.storage.keys import DURATION_PREFIX, SOURCES_PARTITION, after, duration_key
 from bridge.storage.records import Stored, for_insert, for_merge, stored
 from bridge.storage.repository import Commit, Repository
-from bridge.storage.transaction import MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Write
+from bridge.storage.table import MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Write
 
 #: The most groups of a source with separate models. A further one replaces the least recently updated one.
 MAX_GROUPS = 64

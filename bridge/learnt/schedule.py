@@ -10,9 +10,8 @@ from bridge.domain.poll_schedule import Forecast, PollPlan, Sale, polls_ahead
 from bridge.domain.upstream import PollResult
 from bridge.learnt.duration_store import DurationStore
 from bridge.learnt.durations import EDGES
-from bridge.learnt.plan import base_price, lost_by, next_age, seconds, seen_age
-from bridge.learnt.price import update_price
-from bridge.storage.transaction import Row
+from bridge.learnt.plan import base_price, lost_by, next_age, seconds, seen_age, update_price
+from bridge.storage.table import Row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

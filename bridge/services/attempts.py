@@ -7,19 +7,18 @@ from functools import partial
 from typing import TypeVar, assert_never
 
 from bridge.domain.attempt import AttemptRecord
-from bridge.domain.backoff import Backoff
 from bridge.domain.callback_url import host_and_port
 from bridge.domain.delivery import LEASE, LEASE_NEEDED, Attempt, DeliveryTask, MarkDead, Skip, decide_delivery
 from bridge.domain.errors import Contended, StorageUnavailable, UnreadableRow
 from bridge.domain.host_limits import Deferred, FailedProbe
 from bridge.domain.outcome import Outcome, Unreachable
 from bridge.domain.registration import Registration
-from bridge.domain.retry import Decision, Done, GiveUp, RetryAt, decide
+from bridge.domain.retry import Backoff, Decision, Done, GiveUp, RetryAt, decide
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.storage.records import Stored
 from bridge.storage.repository import Commit, Repository, unchanged
-from bridge.storage.transaction import Transaction
+from bridge.storage.table import Transaction
 from bridge.storage.writes import deliver
 from bridge.storage.writes.deliver import Claimed
 

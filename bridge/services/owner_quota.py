@@ -23,8 +23,7 @@ from bridge.log import Event, log
 from bridge.pool import imap_unordered
 from bridge.storage.keys import WAITING_KEY, WAITING_PARTITION, after, operation_partitions
 from bridge.storage.records import SCHEMA_VERSION, VERSION_COLUMN
-from bridge.storage.table import Table
-from bridge.storage.transaction import Row, Transaction, Upsert, Value
+from bridge.storage.table import Row, Table, Transaction, Upsert, Value
 
 #: How often an instance reads the counts.
 READ_EVERY = timedelta(minutes=1)

@@ -18,7 +18,7 @@ from bridge.ports import WebhookSender
 from bridge.storage.keys import PINGS_KEY, PINGS_PARTITION
 from bridge.storage.records import Stored, for_insert, for_merge, stored
 from bridge.storage.repository import Commit, Repository, unchanged
-from bridge.storage.transaction import Insert, Merge, Transaction
+from bridge.storage.table import Insert, Merge, Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

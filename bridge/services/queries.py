@@ -39,8 +39,7 @@ from bridge.storage.keys import (
 )
 from bridge.storage.records import decode
 from bridge.storage.repository import Repository, readable
-from bridge.storage.table import Table
-from bridge.storage.transaction import Row
+from bridge.storage.table import Row, Table
 
 #: The most counted registrations per state, over all partitions. Above that the answer is 'more'.
 COUNTED = 1_000

@@ -29,7 +29,7 @@ from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.keys import due_reference, partition_of
 from bridge.storage.records import Stored
 from bridge.storage.repository import Commit, Repository, unchanged
-from bridge.storage.transaction import Transaction
+from bridge.storage.table import Transaction
 from bridge.storage.writes import deliver, purge, register
 from bridge.storage.writes.register import Joined, Removal
 from bridge.telemetry import Step, Telemetry

@@ -21,7 +21,7 @@ from bridge.storage.keys import (
     operation_partitions,
 )
 from bridge.storage.repository import OVERDUE, Repository
-from bridge.storage.transaction import Row
+from bridge.storage.table import Row
 
 #: The most rows that one check reads, and the most overdue operations before it stops. A check costs one call, and some
 #: for each overdue operation.

@@ -9,7 +9,7 @@ from bridge.domain.operation import Operation
 from bridge.domain.registration import LIVE, Registration, State
 from bridge.storage.keys import row_key
 from bridge.storage.records import Stored, stored
-from bridge.storage.transaction import Row
+from bridge.storage.table import Row
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from bridge.domain.errors import UnreadableRow
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.registration import Registration
-from bridge.storage.transaction import Row, Value
+from bridge.storage.table import Row, Value
 
 #: The schema version that this code writes. The code reads this version and the one before.
 SCHEMA_VERSION = 1

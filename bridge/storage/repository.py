@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Generic, TypeVar
 
 from bridge.domain.attempt import KEPT_ATTEMPTS, AttemptRecord, known_to
-from bridge.domain.backoff import Backoff
 from bridge.domain.errors import (
     CommitUnknown,
     Conflict,
@@ -23,9 +22,11 @@ from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.operation import Operation
 from bridge.domain.poll_schedule import PollPlan
 from bridge.domain.registration import Registration
+from bridge.domain.retry import Backoff
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.storage.aggregate import OperationAggregate
+from bridge.storage.due import restore, with_due_rows
 from bridge.storage.keys import (
     DURATION_PREFIX,
     SOURCES_PARTITION,
@@ -40,9 +41,7 @@ from bridge.storage.keys import (
     row_key,
 )
 from bridge.storage.records import Stored, decode, stored
-from bridge.storage.table import Table
-from bridge.storage.transaction import Row, Transaction
-from bridge.storage.writes import repair
+from bridge.storage.table import Row, Table, Transaction
 
 _Found = TypeVar("_Found")
 _T = TypeVar("_T")
@@ -117,7 +116,7 @@ class Repository:
         if found is None or not restore_overdue:
             return found
         latest = self.clock() - OVERDUE
-        overdue = [each for each in repair.with_due_rows(found) if is_due_before(each.record.due, latest)]
+        overdue = [each for each in with_due_rows(found) if is_due_before(each.record.due, latest)]
         return self.aggregate(ref) if sum(self._restore(each) for each in overdue) else found
 
     def attempts(self, registration: Registration) -> Sequence[AttemptRecord]:
@@ -210,12 +209,12 @@ class Repository:
         except (StorageUnavailable, UnreadableRow) as error:
             log(Event.STORAGE, step="restore", operation=due_reference(ref), error=str(error))
             return
-        for each in () if found is None else repair.with_due_rows(found):
+        for each in () if found is None else with_due_rows(found):
             self._restore(each)
 
     def _restore(self, target: Stored[Operation] | Stored[Registration]) -> bool:
         """Put back the due row of one record, if it is missing; returns whether it was."""
-        transaction, due = repair.restore(target, tx=self.new_id()), target.record.due or ""
+        transaction, due = restore(target, tx=self.new_id()), target.record.due or ""
         if transaction is None:
             return False
         try:

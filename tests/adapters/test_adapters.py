@@ -27,7 +27,7 @@ from bridge.domain.outcome import Delivered, Failure, Gone, Rejected, TlsReason,
 from bridge.domain.upstream import NoReply, Reply
 from bridge.settings import read_settings
 from bridge.storage.queue_message import read_task, write_task
-from bridge.storage.transaction import Insert, Transaction
+from bridge.storage.table import Insert, Transaction
 from local.answer import Answer
 from local.azurite import Azurite
 from local.receiver import Receiver

@@ -11,7 +11,7 @@ from bridge import __version__
 from bridge.api.handlers import Handlers
 from bridge.app import App
 from bridge.domain.events import subscriber_of
-from bridge.storage.transaction import ANY, Insert, Merge, Transaction
+from bridge.storage.table import ANY, Insert, Merge, Transaction
 from tests.support.faults import CHANGE, faulty
 from tests.support.harness import ENVIRONMENT, Harness
 from tests.support.http import BASE, Client, route_of

@@ -15,8 +15,7 @@ from bridge.api.handlers import Handlers
 from bridge.api.routes import Handler
 from bridge.domain.errors import StorageRefused, StorageUnavailable
 from bridge.pool import map_in_order
-from bridge.storage.table import Table
-from bridge.storage.transaction import Row
+from bridge.storage.table import Row, Table
 from tests.support.forwarding import ForwardingTable
 from tests.support.harness import Harness, harness
 from tests.support.http import Client

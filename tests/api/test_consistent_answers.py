@@ -13,8 +13,7 @@ from bridge.domain.delivery import DeliveryTask
 from bridge.domain.ids import RegistrationRef
 from bridge.domain.outcome import Failure, Outcome, Unreachable, answered
 from bridge.domain.registration import State
-from bridge.storage.table import Table
-from bridge.storage.transaction import Row, Transaction
+from bridge.storage.table import Row, Table, Transaction
 from bridge.storage.writes.deliver import Claimed
 from tests.support.harness import Harness, harness
 from tests.support.http import Answer, Client

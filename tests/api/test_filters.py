@@ -14,7 +14,7 @@ from bridge.domain.registration import State
 from bridge.storage.index import IndexEntry
 from bridge.storage.keys import operation_partitions, partition_of, partitions_of_message
 from bridge.storage.records import for_insert
-from bridge.storage.transaction import Insert, Transaction
+from bridge.storage.table import Insert, Transaction
 from tests.support.harness import NOON, Harness, harness
 from tests.support.http import Answer, Client
 from tests.support.tenant import ANN, BOB, ROOT, KeyServer, guarded_by

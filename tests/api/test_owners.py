@@ -19,7 +19,7 @@ from bridge.domain.registration import State
 from bridge.storage.index import IndexEntry
 from bridge.storage.keys import partition_of
 from bridge.storage.records import for_insert
-from bridge.storage.transaction import Insert, Transaction
+from bridge.storage.table import Insert, Transaction
 from tests.support.harness import SIGNING_KEY, Harness
 from tests.support.http import BASE, Client, route_of
 from tests.support.tenant import ANN, BOB, EVE, ROOT, KeyServer, guarded_by

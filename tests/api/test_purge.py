@@ -11,7 +11,7 @@ from bridge.domain.registration import State
 from bridge.log import Event
 from bridge.storage.keys import operation_partitions, partition_of, row_key
 from bridge.storage.records import SCHEMA_VERSION
-from bridge.storage.transaction import ANY, Insert, Merge, Transaction
+from bridge.storage.table import ANY, Insert, Merge, Transaction
 from tests.support.faults import PURGE, faulty
 from tests.support.harness import Harness
 from tests.support.http import Answer, Client

@@ -12,7 +12,7 @@ from bridge.domain.registration import State
 from bridge.domain.time import iso
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.records import SCHEMA_VERSION
-from bridge.storage.transaction import ANY, Merge, Transaction
+from bridge.storage.table import ANY, Merge, Transaction
 from tests.support.faults import CHANGE, REGISTER_FURTHER, faulty
 from tests.support.harness import Harness, harness
 from tests.support.http import Answer, Client

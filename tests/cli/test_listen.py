@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from standardwebhooks import Webhook
 
-from bridge.cli.listening import LONGEST_WAIT, OVERLAP, SHORTEST_WAIT
+from bridge.cli.commands.listen import LONGEST_WAIT, OVERLAP, SHORTEST_WAIT
 from bridge.dependencies import real_clock as now
 from bridge.domain.time import iso
 from local.answer import Answer

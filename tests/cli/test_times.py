@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from bridge.cli.times import Times, span
+from bridge.cli.output import Times, span
 from tests.support.cli import Terminal, type_in
 from tests.support.fake_bridge import FakeBridge, attempt, registration
 from tests.support.harness import NOON

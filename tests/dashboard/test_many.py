@@ -18,7 +18,7 @@ from bridge.domain.registration import Registration, State
 from bridge.storage.index import IndexEntry
 from bridge.storage.keys import operation_partitions, partition_of
 from bridge.storage.records import for_insert
-from bridge.storage.transaction import MAX_WRITES, Insert, Transaction
+from bridge.storage.table import MAX_WRITES, Insert, Transaction
 from tests.dashboard.browser import is_ready, looking
 from tests.support.situations import OPEN, Place, place
 from tests.support.tenant import ANN, key_server

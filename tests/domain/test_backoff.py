@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.backoff import Backoff
+from bridge.domain.retry import Backoff
 
 SECOND = timedelta(seconds=1)
 

@@ -31,7 +31,7 @@ from bridge.domain.callback_url import CallbackRules
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.outcome import Delivered, Failure, Outcome, Rejected, TlsReason, Unreachable
 from bridge.storage.records import decode, for_insert
-from bridge.storage.transaction import Insert, Transaction
+from bridge.storage.table import Insert, Transaction
 from bridge.testing import MemoryTable
 from tests.hostile_receivers.receivers import (
     HOSTILE_RECEIVERS,

@@ -15,7 +15,7 @@ from bridge.domain.errors import StorageRefused
 from bridge.domain.rate_limit import PAUSE_BACKOFF
 from bridge.domain.retry import ATTEMPTS_PER_RUN, JITTER, SCHEDULE
 from bridge.domain.upstream import Reply
-from bridge.storage.transaction import Row
+from bridge.storage.table import Row
 from infra.hooks.functions import function_names
 from local.azurite import Azurite
 from local.settings import REPOSITORY

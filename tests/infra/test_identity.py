@@ -23,7 +23,7 @@ from bridge.adapters.azure.table import AzureTable
 from bridge.app import App
 from bridge.domain.errors import StorageUnavailable
 from bridge.settings import Settings, read_settings
-from bridge.storage.transaction import Insert, Transaction
+from bridge.storage.table import Insert, Transaction
 from local.azurite import Azurite, Certificate
 from local.host.queue_rules import read_body
 from local.receiver import Receiver

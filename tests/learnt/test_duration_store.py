@@ -12,7 +12,7 @@ from bridge.learnt.duration_store import MAX_GROUPS
 from bridge.learnt.durations import EDGES, DurationModel
 from bridge.storage.keys import SOURCES_PARTITION, duration_key
 from bridge.storage.records import decode
-from bridge.storage.transaction import ANY, Merge, Transaction
+from bridge.storage.table import ANY, Merge, Transaction
 from tests.support.faults import OBSERVATION, faulty
 from tests.support.harness import Harness, harness
 from tests.support.http import Client

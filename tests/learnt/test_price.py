@@ -6,7 +6,7 @@ import pytest
 
 from bridge.domain.poll_schedule import Sale
 from bridge.domain.rate_limit import SWEEP
-from bridge.learnt.price import HIGHEST_PRICE, PRICE_FALLS, PRICE_RISES, update_price
+from bridge.learnt.plan import HIGHEST_PRICE, PRICE_FALLS, PRICE_RISES, update_price
 
 
 def sale(*, wanted: int, granted: int, left: float = 0.0, worth: float = 0.0, elapsed: timedelta = SWEEP) -> Sale:

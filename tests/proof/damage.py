@@ -11,8 +11,7 @@ from datetime import timedelta
 
 from bridge.domain.upstream import Reply
 from bridge.storage.keys import operation_partitions
-from bridge.storage.table import Table
-from bridge.storage.transaction import ANY, Delete, Row, Transaction
+from bridge.storage.table import ANY, Delete, Row, Table, Transaction
 from tests.proof import invariants, rows
 from tests.proof.instance import Parts
 from tests.proof.simulation import Loss, Simulation

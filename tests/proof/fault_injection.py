@@ -14,8 +14,7 @@ from bridge.domain.errors import CommitUnknown
 from bridge.domain.outcome import Outcome
 from bridge.ports import DeliveryQueue, WebhookSender
 from bridge.storage import repository
-from bridge.storage.table import Table
-from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction, Value, Write
+from bridge.storage.table import ANY, Delete, Insert, Merge, Table, Transaction, Value, Write
 from tests.proof.crashes import live, singles, trace
 from tests.proof.instance import Parts
 from tests.proof.interleavings import CLOCKS, handovers, run_race

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bridge.domain.registration import State
 from bridge.storage.records import SCHEMA_VERSION
-from bridge.storage.transaction import Value
+from bridge.storage.table import Value
 
 #: The operation of the fuzzed rows, and the operation that must stay unaffected.
 VICTIM, OTHER = "operation-1", "operation-2"

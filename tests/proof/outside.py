@@ -11,8 +11,7 @@ from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Delivered, Failure, Gone, Outcome, Unreachable
 from bridge.domain.upstream import NoReply, Reply
 from bridge.ports import DeliveryQueue, Upstream, WebhookSender
-from bridge.storage.table import Table
-from bridge.storage.transaction import Row, Transaction
+from bridge.storage.table import Row, Table, Transaction
 from tests.proof.calls import Call, Caller, Calls, Invocation
 from tests.support.poll_errors import TIMED_OUT
 

@@ -16,7 +16,7 @@ from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.index import IndexEntry, index_key_of
 from bridge.storage.keys import due_reference
 from bridge.storage.records import decode
-from bridge.storage.transaction import Row
+from bridge.storage.table import Row
 
 
 def problems(rows: Sequence[Row]) -> list[str]:

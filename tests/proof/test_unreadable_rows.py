@@ -16,7 +16,7 @@ from bridge.storage.due import Due, read_due
 from bridge.storage.keys import due_reference, operation_of, partition_of, registration_of
 from bridge.storage.queue_message import read_task
 from bridge.storage.records import SCHEMA_VERSION
-from bridge.storage.transaction import ANY, Insert, Merge, Row, Transaction, Value
+from bridge.storage.table import ANY, Insert, Merge, Row, Transaction, Value
 from tests.proof.fuzz_strategies import OTHER, URL, VICTIM, columns, keys, messages, writings
 from tests.support.harness import Harness, harness
 from tests.support.http import Client

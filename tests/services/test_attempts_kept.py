@@ -13,7 +13,7 @@ from bridge.domain.registration import RUNS_AN_HOUR, Registration, State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.storage.keys import attempt_key, attempts_prefix, partition_of, row_key
 from bridge.storage.records import for_insert, for_merge
-from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction
+from bridge.storage.table import ANY, Delete, Insert, Merge, Transaction
 from tests.support.harness import NOON, Harness, harness
 from tests.support.http import Answer, Client
 

@@ -9,7 +9,7 @@ from bridge.domain.errors import StorageUnavailable
 from bridge.domain.ids import OperationRef
 from bridge.domain.operation import FinalStatus, PollError, PollErrorKind
 from bridge.domain.upstream import NoReply, Reply
-from bridge.storage.transaction import ANY, Merge, Row, Transaction
+from bridge.storage.table import ANY, Merge, Row, Transaction
 from tests.support.faults import BUDGET, faulty
 from tests.support.harness import Harness, harness
 from tests.support.http import Client

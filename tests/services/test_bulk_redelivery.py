@@ -17,7 +17,7 @@ from bridge.domain.registration import RUNS_AN_HOUR, State
 from bridge.domain.time import to_millis
 from bridge.log import Event
 from bridge.storage.keys import partition_of, row_key
-from bridge.storage.transaction import ANY, Delete, Merge, Transaction
+from bridge.storage.table import ANY, Delete, Merge, Transaction
 from tests.support.faults import CHANGE, faulty
 from tests.support.harness import NOON, Harness, harness
 from tests.support.http import Answer, Client

@@ -17,7 +17,7 @@ from bridge.storage.index import IndexEntry, index_key_of
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.queue_message import write_task
 from bridge.storage.records import for_insert
-from bridge.storage.transaction import ANY, Insert, Merge, Transaction
+from bridge.storage.table import ANY, Insert, Merge, Transaction
 from bridge.storage.writes.common import purge_due
 from tests.support.harness import SIGNING_KEY, Harness, harness, new_signing_key
 from tests.support.http import Answer, Client

@@ -7,7 +7,7 @@ import pytest
 from bridge.api.handlers import Handlers
 from bridge.domain.rate_limit import Budget, clamped, deny, fresh, reserve, throttle
 from bridge.domain.time import CLOCK_SKEW
-from bridge.storage.transaction import ANY, Merge, Transaction
+from bridge.storage.table import ANY, Merge, Transaction
 from tests.support.harness import NOON, FakeClock, Harness, harness
 from tests.support.http import Client
 from tests.support.log_lines import lines_of

@@ -15,7 +15,7 @@ from bridge.services.queries import COUNTED, KEPT_FOR, Counts
 from bridge.storage.index import IndexEntry
 from bridge.storage.keys import PARTITION_COUNT, partition_of
 from bridge.storage.records import for_insert
-from bridge.storage.transaction import Insert, Row, Transaction
+from bridge.storage.table import Insert, Row, Transaction
 from bridge.testing import MemoryTable
 from tests.support.harness import FakeClock, Harness, PoolExecutor, harness
 

@@ -18,7 +18,7 @@ from bridge.domain.registration import State
 from bridge.domain.retry import ATTEMPTS_PER_RUN, SCHEDULE
 from bridge.services.queries import RegistrationView
 from bridge.storage.keys import attempt_key, due_reference, partition_of, row_key
-from bridge.storage.transaction import ANY, Delete, Merge, Transaction
+from bridge.storage.table import ANY, Delete, Merge, Transaction
 from tests.support.faults import CLAIM, RECORD, faulty
 from tests.support.harness import NOON, Harness
 

@@ -12,8 +12,7 @@ from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import StorageRefused, StorageUnavailable
 from bridge.domain.registration import State
 from bridge.log import Event
-from bridge.storage.table import Table
-from bridge.storage.transaction import Delete, Insert, Merge, Transaction
+from bridge.storage.table import Delete, Insert, Merge, Table, Transaction
 from tests.support.forwarding import ForwardingTable
 from tests.support.harness import NOON, Harness, harness
 from tests.support.http import Client

@@ -13,7 +13,7 @@ from bridge.services.queries import Queries
 from bridge.storage.index import EntryFilter, IndexEntry
 from bridge.storage.keys import partition_of
 from bridge.storage.records import for_insert
-from bridge.storage.transaction import ANY, Insert, Merge, Transaction
+from bridge.storage.table import ANY, Insert, Merge, Transaction
 from tests.support.harness import Harness
 
 ANN, BOB = "ann", "bob"

@@ -15,7 +15,7 @@ from bridge.domain.outcome import Failure, Outcome, Unreachable, answered
 from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.log import Event
 from bridge.storage.keys import partition_of, row_key
-from bridge.storage.transaction import ANY, Merge, Transaction
+from bridge.storage.table import ANY, Merge, Transaction
 from tests.support.faults import CLAIM, RECORD, FaultyTable, faulty
 from tests.support.harness import SIGNING_KEY, Harness, new_signing_key
 from tests.support.log_lines import lines_of

@@ -13,7 +13,7 @@ from bridge.domain.ids import RegistrationRef
 from bridge.domain.registration import State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
 from bridge.storage.keys import partition_of, row_key
-from bridge.storage.transaction import Merge, Transaction
+from bridge.storage.table import Merge, Transaction
 from tests.support.harness import SIGNING_KEY, Harness, Posted, new_signing_key
 from tests.support.http import Client
 

@@ -8,7 +8,7 @@ from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.domain.registration import State
 from bridge.services.registrations import Created, Existing, Registered, TooManyWaiting
 from bridge.settings import read_settings
-from bridge.storage.transaction import Transaction, Upsert
+from bridge.storage.table import Transaction, Upsert
 from tests.support.harness import ENVIRONMENT, Harness, harness
 from tests.support.http import Client
 

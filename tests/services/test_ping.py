@@ -13,7 +13,7 @@ from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.api.handlers import Handlers
 from bridge.domain.events import subscriber_of
 from bridge.domain.outcome import Failure, Unreachable
-from bridge.storage.transaction import ANY, Merge, Transaction
+from bridge.storage.table import ANY, Merge, Transaction
 from tests.hostile_receivers.receivers import OK, living, replies
 from tests.support.faults import PING, faulty
 from tests.support.harness import FakeClock, Harness, harness

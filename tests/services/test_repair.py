@@ -11,8 +11,7 @@ from bridge.domain.registration import State
 from bridge.services.repair import OPERATIONS_PER_CHECK, ROWS_PER_CHECK
 from bridge.storage.keys import due_reference, partition_of, row_key
 from bridge.storage.repository import OVERDUE
-from bridge.storage.table import Table
-from bridge.storage.transaction import ANY, Delete, Insert, Merge, Row, Transaction
+from bridge.storage.table import ANY, Delete, Insert, Merge, Row, Table, Transaction
 from tests.support.faults import RESTORE, FaultyTable
 from tests.support.harness import Harness, harness
 from tests.support.http import Client

@@ -16,7 +16,7 @@ from bridge.domain.registration import Registration, State
 from bridge.services.registrations import Accepted, Created, TooMany
 from bridge.storage.keys import attempt_key, partition_of, row_key
 from bridge.storage.records import for_insert, for_merge
-from bridge.storage.transaction import ANY, MAX_WRITES, Insert, Merge, Transaction
+from bridge.storage.table import ANY, MAX_WRITES, Insert, Merge, Transaction
 from tests.support.faults import REGISTER_FURTHER, faulty
 from tests.support.harness import NOON, Harness, harness
 from tests.support.http import Client

@@ -14,7 +14,7 @@ from bridge.storage.index import IndexEntry
 from bridge.storage.keys import duration_key, partition_of
 from bridge.storage.records import for_insert
 from bridge.storage.repository import Repository
-from bridge.storage.transaction import Insert, Row, Transaction
+from bridge.storage.table import Insert, Row, Transaction
 from bridge.testing import MemoryTable
 from tests.support.factories import registration
 from tests.support.harness import NOON

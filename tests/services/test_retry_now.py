@@ -17,7 +17,7 @@ from bridge.domain.retry import ATTEMPTS_PER_RUN, SCHEDULE, DeadReason
 from bridge.log import Event
 from bridge.services.registrations import Accepted, TooManyRuns
 from bridge.storage.keys import due_at, partition_of
-from bridge.storage.transaction import ANY, Delete, Transaction
+from bridge.storage.table import ANY, Delete, Transaction
 from tests.support.faults import CHANGE, faulty
 from tests.support.harness import Harness
 from tests.support.http import Answer, Client

@@ -5,7 +5,7 @@ import pytest
 from bridge.api.handlers import Handlers
 from bridge.domain.ids import RegistrationRef
 from bridge.storage.keys import partition_of, row_key
-from bridge.storage.transaction import ANY, Merge, Transaction
+from bridge.storage.table import ANY, Merge, Transaction
 from tests.support.harness import Harness
 from tests.support.http import Client
 

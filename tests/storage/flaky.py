@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from bridge.storage.table import Table
-from bridge.storage.transaction import Transaction
+from bridge.storage.table import Table, Transaction
 from tests.support.forwarding import FailingTable
 
 

@@ -13,7 +13,7 @@ from bridge.domain.registration import Registration, State
 from bridge.domain.retry import DeadReason
 from bridge.storage.keys import partition_of, row_key
 from bridge.storage.records import SCHEMA_VERSION, Stored, decode, for_insert, for_merge, for_update, stored
-from bridge.storage.transaction import Row
+from bridge.storage.table import Row
 from tests.support.factories import NOON, registration
 from tests.support.strategies import moments
 

@@ -6,7 +6,7 @@ import pytest
 
 from bridge.domain.errors import CommitUnknown, Conflict, ConflictKind, Contended, StorageUnavailable
 from bridge.storage.repository import Commit, Repository, unchanged
-from bridge.storage.transaction import Insert, Merge, Row, Transaction
+from bridge.storage.table import Insert, Merge, Row, Transaction
 from bridge.testing import MemoryTable
 from tests.storage.flaky import Flaky
 from tests.support.harness import FakeClock

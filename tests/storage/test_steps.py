@@ -6,8 +6,7 @@ from datetime import timedelta
 from bridge.domain.outcome import Failure, Unreachable
 from bridge.domain.registration import State
 from bridge.storage.keys import operation_partitions
-from bridge.storage.table import Table
-from bridge.storage.transaction import Delete, Transaction
+from bridge.storage.table import Delete, Table, Transaction
 from bridge.testing import MemoryTable
 from tests.proof import rows
 from tests.support.forwarding import ForwardingTable

@@ -11,8 +11,7 @@ from azure.data.tables import AccountSasPermissions, ResourceTypes, TableClient,
 
 from bridge.adapters.azure.table import AzureTable
 from bridge.domain.errors import Conflict, ConflictKind
-from bridge.storage.table import Table
-from bridge.storage.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Upsert, Value, Write
+from bridge.storage.table import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Table, Transaction, Upsert, Value, Write
 from bridge.testing import MemoryTable
 from local.azurite import Azurite
 

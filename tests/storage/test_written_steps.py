@@ -18,7 +18,7 @@ from bridge.storage.due import DueHandle
 from bridge.storage.index import index_key_of
 from bridge.storage.keys import DueKind, due_key, due_reference, partition_of, row_key
 from bridge.storage.records import Stored
-from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction, Upsert, Write
+from bridge.storage.table import ANY, Delete, Insert, Merge, Transaction, Upsert, Write
 from bridge.storage.writes import deliver, poll, purge, register
 from tests.support.factories import NOON, operation, registration
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from bridge.api.http_response import CLIENT_REQUEST_ID
 from bridge.api.openapi import document
-from bridge.api.request_ids import CLIENT_REQUEST_ID
 
 Json = Any
 

@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from bridge.storage.keys import DURATION_PREFIX, HEARTBEAT_KEY, OPERATION_PREFIX, PINGS_PARTITION, SOURCE_PREFIX
-from bridge.storage.table import Table
-from bridge.storage.transaction import Delete, Insert, Merge, Transaction, Upsert, Write
+from bridge.storage.table import Delete, Insert, Merge, Table, Transaction, Upsert, Write
 from tests.support.forwarding import FailingTable
 from tests.support.harness import Harness, harness
 

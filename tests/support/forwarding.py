@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from bridge.domain.errors import CommitUnknown, Conflict, ConflictKind, StorageUnavailable
-from bridge.storage.table import Table
-from bridge.storage.transaction import Row, Transaction
+from bridge.storage.table import Row, Table, Transaction
 
 
 class ForwardingTable:

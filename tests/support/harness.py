@@ -32,8 +32,7 @@ from bridge.services.sweep.sweep import Sweep
 from bridge.settings import Settings, read_settings
 from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.keys import after, due_parts, operation_partitions, partition_of, row_key
-from bridge.storage.table import Table
-from bridge.storage.transaction import Row, Transaction
+from bridge.storage.table import Row, Table, Transaction
 from bridge.testing import MemoryQueue, MemoryTable
 from tests.support import factories
 from tests.support.description import hold_event

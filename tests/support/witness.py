@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bridge.storage.transaction import Transaction
+from bridge.storage.table import Transaction
 from bridge.testing import MemoryTable
 
 

@@ -1,6 +1,6 @@
 """The table in Azure Table storage.
 
-Only translates. `bridge/storage/transaction.py` defines transactions, `bridge/adapters/azure/table_batch.py` encodes
+Only translates. `bridge/storage/table.py` defines transactions, `bridge/adapters/azure/table_batch.py` encodes
 them, and `bridge/domain/errors.py` defines the failures. Two facts shape this file:
 
 - the answer to a failed transaction describes one write, with a status that identifies a conflict, and a message that
@@ -35,7 +35,7 @@ from bridge.adapters.azure.storage_calls import REFUSALS, StorageCalls, code_of
 from bridge.adapters.azure.table_batch import BatchReply, content_type, read_batch, write_batch
 from bridge.adapters.net.guard import Guard
 from bridge.domain.errors import CommitUnknown, Conflict, ConflictKind, StorageUnavailable
-from bridge.storage.transaction import Delete, Row, Transaction, Value
+from bridge.storage.table import Delete, Row, Transaction, Value
 
 #: The service's largest page.
 _PAGE = 1000

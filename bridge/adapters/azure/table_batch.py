@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
-from bridge.storage.transaction import Delete, Insert, Merge, Transaction, Upsert, Value, Write
+from bridge.storage.table import Delete, Insert, Merge, Transaction, Upsert, Value, Write
 
 _INT32 = range(-(2**31), 2**31)
 _DONE = range(200, 300)

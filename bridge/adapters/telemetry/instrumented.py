@@ -13,8 +13,7 @@ from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Outcome, Unreachable
 from bridge.domain.upstream import NoReply, Reply, Source
 from bridge.ports import DeliveryQueue, Upstream, WebhookSender
-from bridge.storage.table import Table
-from bridge.storage.transaction import Row, Transaction
+from bridge.storage.table import Row, Table, Transaction
 from bridge.telemetry import Attribute, Metric, Step, Telemetry
 
 #: Returns the seconds of a monotonic clock.

@@ -7,11 +7,10 @@ from typing import Annotated
 import typer
 
 from bridge.cli import reading, showing
-from bridge.cli.client import Api, Json
+from bridge.cli.client import Api, Json, read_message
 from bridge.cli.context import CliContext
 from bridge.cli.errors import Exit, UsageError
 from bridge.cli.following import Follow
-from bridge.cli.messages import read_message
 from bridge.cli.output import Output, Tone
 from bridge.cli.shared import AsJson, Group, Host, MessageFormat, Outcome, Since, Until, begin, conditions
 from bridge.cli.showing import diagnose

@@ -32,8 +32,7 @@ from bridge.storage.keys import (
     operation_partitions,
 )
 from bridge.storage.repository import readable
-from bridge.storage.table import Table
-from bridge.storage.transaction import Row
+from bridge.storage.table import Row, Table
 from bridge.storage.writes import poll
 
 #: The most rows of a partition per read, earliest due first.

@@ -13,7 +13,7 @@ from bridge.services.repair import Repair
 from bridge.storage.keys import HEARTBEAT_KEY, SOURCES_PARTITION
 from bridge.storage.records import SCHEMA_VERSION, VERSION_COLUMN
 from bridge.storage.repository import Repository
-from bridge.storage.transaction import ANY, Insert, Merge, Row, Transaction, Value
+from bridge.storage.table import ANY, Insert, Merge, Row, Transaction, Value
 from bridge.telemetry import Metric, Telemetry
 
 _EVERY = timedelta(minutes=1)

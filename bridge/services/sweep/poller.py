@@ -1,4 +1,7 @@
-"""Polls the due operations of a sweep within the budgets of their sources, and commits each result at once."""
+"""Polls the due operations of a sweep within the budgets of their sources, and commits each result at once.
+
+The end of an operation is committed together with the tasks of its callbacks, which are sent then.
+"""
 
 import threading
 from collections import Counter, deque
@@ -9,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
+from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import BridgeError, UnreadableRow
 from bridge.domain.ids import OperationRef
 from bridge.domain.operation import Explanation, PollError, PollErrorKind
-from bridge.domain.polling import Circumstances, PollAgain, PollingPolicy, after_poll
+from bridge.domain.polling import Circumstances, Finish, PollAgain, PollingPolicy, after_poll
 from bridge.domain.time import Clock
 from bridge.domain.upstream import (
     BadRequest,
@@ -29,17 +33,79 @@ from bridge.domain.upstream import (
 from bridge.log import Event, log
 from bridge.pool import imap_unordered
 from bridge.ports import Upstream
+from bridge.services.dispatch import Dispatcher
 from bridge.services.sweep.due_reader import PURGES, PURGES_PER_SECOND, Room
-from bridge.services.sweep.finisher import Finisher
+from bridge.services.sweep.enqueueing import MessageShares
 from bridge.services.sweep.priority import PollPriority
 from bridge.services.sweep.rescheduler import RescheduleBatches, Rescheduler
 from bridge.services.sweep.source_run import SourceRun, Sources
+from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.due import DuePoll
 from bridge.storage.keys import due_at, due_reference, source_key
-from bridge.storage.transaction import Row
+from bridge.storage.repository import Commit, unchanged
+from bridge.storage.table import Row
 from bridge.storage.writes import poll
-from bridge.storage.writes.poll import UNREADABLE_WAIT, Reschedule
-from bridge.telemetry import Span, Step, Telemetry
+from bridge.storage.writes.poll import NOT_FOUND_WAIT, UNREADABLE_WAIT, Reschedule
+from bridge.telemetry import Metric, Span, Step, Telemetry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finisher:
+    """Ends operations, by the upstream's word or by the bridge's own."""
+
+    sources: Sources
+    dispatcher: Dispatcher
+    rescheduler: Rescheduler
+    #: Messages that this sweep may still send.
+    shares: MessageShares
+    #: How long an operation is kept after its end.
+    retention: timedelta
+
+    def finish(self, due: DuePoll, decision: Finish) -> None:
+        """Commit an end and send the tasks of its callbacks. After a crash in between their due rows send them."""
+        repository = self.sources.repository
+        read = partial(repository.aggregate, due.poll_state.ref)
+        self.dispatcher.send(*repository.transact(read, partial(self._finished, due, decision)))
+
+    def _finished(
+        self, due: DuePoll, decision: Finish, aggregate: OperationAggregate | None, tx: str
+    ) -> Commit[list[DeliveryTask]]:
+        """Commit an end to the current state of the operation. The upstream's final status is never dropped."""
+        ref, now = due.poll_state.ref, self.sources.repository.clock()
+        if aggregate is None:  # the write to the row shows whether it is gone
+            later = PollAgain(at=now + NOT_FOUND_WAIT, poll_state=due.poll_state, status=None, error=None)
+            self.rescheduler.commit([poll.poll_again(due.handle, later, now)])
+            return unchanged([])
+        operation = aggregate.operation.record
+        # Another sweep can be faster, and the bridge's own final status holds only for this due row.
+        if not operation.is_polled or (decision.is_ours and operation.due != due.handle.key):
+            return unchanged([])
+        transaction, tasks = poll.finish(
+            aggregate,
+            decision,
+            path=self.sources.source(ref.source).path,
+            now=now,
+            tx=tx,
+            retention=self.retention,
+            share=self.shares.take,
+        )
+
+        def then(_: str) -> list[DeliveryTask]:
+            log(
+                Event.FINISHED,
+                operation=due_reference(ref),
+                final_status=decision.final_status.value,
+                reason=decision.reason,
+                polls=decision.poll_state.polls,
+                age=round((now - decision.poll_state.registered_at).total_seconds(), 3),
+                callbacks=len(tasks),
+            )
+            before = decision.poll_state.seen_running_at or decision.poll_state.registered_at
+            self.sources.telemetry.measure(Metric.DETECTION, (now - before).total_seconds(), bridge__source=ref.source)
+            return tasks
+
+        return Commit((transaction,), then)
+
 
 #: How often the reason of a failure is requested before the event is sent without it.
 TRIES = 2

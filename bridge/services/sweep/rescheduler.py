@@ -12,7 +12,7 @@ from bridge.domain.errors import CommitUnknown, Conflict, ConflictKind, StorageU
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.storage.repository import Repository
-from bridge.storage.transaction import Delete, Transaction
+from bridge.storage.table import Delete, Transaction
 from bridge.storage.writes.poll import (
     RESCHEDULES_PER_TRANSACTION,
     TARGET,

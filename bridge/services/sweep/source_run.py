@@ -47,7 +47,7 @@ from bridge.ports import StoredSchedule
 from bridge.storage.keys import SOURCES_PARTITION, source_key
 from bridge.storage.records import for_insert, for_merge, stored
 from bridge.storage.repository import Commit, Repository
-from bridge.storage.transaction import Insert, Merge, Row, Transaction
+from bridge.storage.table import Insert, Merge, Row, Transaction
 from bridge.telemetry import Metric, Telemetry
 
 Change = Callable[[Budget], Budget]

@@ -10,7 +10,7 @@ from bridge.domain.registration import Registration
 from bridge.storage.index import IndexEntry, index_key_of
 from bridge.storage.keys import DueKind, due_key, due_reference, row_key
 from bridge.storage.records import SCHEMA_VERSION, VERSION_COLUMN, Stored, for_insert, for_update
-from bridge.storage.transaction import ANY, Delete, Insert, Merge, Write
+from bridge.storage.table import ANY, Delete, Insert, Merge, Write
 
 R = TypeVar("R", Operation, Registration)
 

@@ -12,7 +12,7 @@ from bridge.domain.retry import DeadReason, Decision, Done, GiveUp, RetryAt
 from bridge.storage.index import IndexEntry, index_key_of
 from bridge.storage.keys import DueKind, attempt_key, due_at, due_key, due_reference, partition_of, row_key
 from bridge.storage.records import Stored, for_insert, for_merge
-from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction, Upsert, Write
+from bridge.storage.table import ANY, Delete, Insert, Merge, Transaction, Upsert, Write
 from bridge.storage.writes.common import overwrite, put
 
 

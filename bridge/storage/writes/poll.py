@@ -12,7 +12,7 @@ from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.due import DueHandle
 from bridge.storage.keys import DueKind, due_at, due_key, due_parts, due_reference, operation_of, partition_of, row_key
 from bridge.storage.records import for_insert, part_columns
-from bridge.storage.transaction import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Value, Write
+from bridge.storage.table import ANY, MAX_WRITES, Delete, Insert, Merge, Row, Transaction, Value, Write
 from bridge.storage.writes.common import Share, overwrite, purge_due, put, take_all
 from bridge.storage.writes.register import notify
 

@@ -9,7 +9,7 @@ from bridge.storage.due import DueHandle
 from bridge.storage.index import index_key_of
 from bridge.storage.keys import DueKind, due_key, due_reference, partition_of, row_key
 from bridge.storage.records import SCHEMA_VERSION, VERSION_COLUMN
-from bridge.storage.transaction import ANY, MAX_WRITES, Delete, Transaction
+from bridge.storage.table import ANY, MAX_WRITES, Delete, Transaction
 from bridge.storage.writes.common import touch
 from bridge.storage.writes.poll import Reschedule
 from bridge.storage.writes.register import Removal

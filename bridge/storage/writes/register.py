@@ -12,7 +12,7 @@ from bridge.storage.aggregate import OperationAggregate
 from bridge.storage.index import index_key_of
 from bridge.storage.keys import DueKind, due_key, due_reference, partition_of, row_key
 from bridge.storage.records import Stored, for_insert
-from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction, Write
+from bridge.storage.table import ANY, Delete, Insert, Merge, Transaction, Write
 from bridge.storage.writes.common import (
     Share,
     first_due,

@@ -19,8 +19,7 @@ from bridge.domain.errors import CommitUnknown, StorageRefused, StorageUnavailab
 from bridge.domain.ids import OperationRef, RegistrationRef
 from bridge.ports import DeliveryQueue
 from bridge.settings import read_settings
-from bridge.storage.table import Table
-from bridge.storage.transaction import Insert, Transaction
+from bridge.storage.table import Insert, Table, Transaction
 from tests.hostile_receivers.receivers import Habit, drips, living, never_reads, replies
 from tests.support.harness import ENVIRONMENT, NOON
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.adapters.azure.table_batch import BatchReply, read_batch, write_batch
-from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction, Upsert, Value, Write
+from bridge.storage.table import ANY, Delete, Insert, Merge, Transaction, Upsert, Value, Write
 
 TABLE = "https://account.table.core.windows.net/bridge"
 #: An answer of the service, from the examples of its REST reference, with current ETags.

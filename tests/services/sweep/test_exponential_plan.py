@@ -9,8 +9,7 @@ from bridge.api.handlers import Handlers
 from bridge.domain.registration import State
 from bridge.domain.upstream import Reply
 from bridge.storage.keys import SOURCES_PARTITION, duration_key
-from bridge.storage.table import Table
-from bridge.storage.transaction import Insert, Row, Transaction
+from bridge.storage.table import Insert, Row, Table, Transaction
 from tests.support.harness import Harness, harness
 from tests.support.http import Client
 

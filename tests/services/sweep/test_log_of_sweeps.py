@@ -15,7 +15,7 @@ from bridge.domain.ids import OperationRef
 from bridge.domain.upstream import NoReply, Reply
 from bridge.log import Event
 from bridge.storage.keys import SOURCES_PARTITION, partition_of, row_key, source_key
-from bridge.storage.transaction import ANY, Delete, Merge, Transaction
+from bridge.storage.table import ANY, Delete, Merge, Transaction
 from tests.support.faults import BUDGET, END, HEARTBEAT, OBSERVATION, PURGE, Step, faulty
 from tests.support.harness import FakeUpstream, Harness, harness
 from tests.support.log_lines import lines_of

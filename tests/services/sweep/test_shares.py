@@ -15,7 +15,7 @@ from bridge.domain.registration import State
 from bridge.domain.upstream import NoReply, Reply
 from bridge.services.sweep import due_reader
 from bridge.storage.keys import partition_of, row_key
-from bridge.storage.transaction import Insert, Transaction
+from bridge.storage.table import Insert, Transaction
 from tests.support.faults import BUDGET, faulty
 from tests.support.harness import Harness, harness
 from tests.support.log_lines import lines_of

@@ -11,7 +11,7 @@ from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import State
 from bridge.domain.upstream import NoReply, Reply
 from bridge.storage.keys import operation_partitions, partition_of, row_key
-from bridge.storage.transaction import ANY, Delete, Insert, Merge, Transaction
+from bridge.storage.table import ANY, Delete, Insert, Merge, Transaction
 from tests.support.faults import END, ENQUEUE, POLL_AGAIN, faulty
 from tests.support.harness import NOON, Harness
 from tests.support.poll_errors import TIMED_OUT
