@@ -28,7 +28,7 @@ class Upstream(Protocol):
     """The Speech service."""
 
     def fetch_operation(self, ref: OperationRef) -> Reply | NoReply:
-        """Fetch an operation once. Never raises for failures of the network or the service."""
+        """Fetch an operation or a job once. Never raises for failures of the network or the service."""
 
     def fetch_failure(self, ref: OperationRef) -> Reply | NoReply:
         """Fetch the job of an operation once, which can contain the reason of a failure. Never raises, likewise."""

@@ -8,10 +8,10 @@ from azure.core.exceptions import AzureError
 from bridge.adapters.net.failures import detail_of, failure_of
 from bridge.adapters.net.guard import ANYWHERE, Guard, Limits
 from bridge.adapters.net.transport import GuardedClient
-from bridge.domain.ids import OperationRef
+from bridge.domain.ids import Kind, OperationRef
 from bridge.domain.operation import PollError, PollErrorKind
 from bridge.domain.outcome import Failure
-from bridge.domain.upstream import NoReply, Reply, Source
+from bridge.domain.upstream import RESOURCES, NoReply, Reply, Source
 
 #: The limit of a body in bytes. Longer bodies are cut. Answers of the API are far smaller.
 _MAX_BODY = 65_536
@@ -53,12 +53,12 @@ class SpeechService:
         )  # a repeated request would exceed the budget
 
     def fetch_operation(self, ref: OperationRef) -> Reply | NoReply:
-        """Fetch an operation once. A crash right after this costs one request: the operation is polled again."""
-        return self._fetch(ref, "operations")
+        """Fetch an operation or a job once. A crash right after this costs one request: it is polled again."""
+        return self._fetch(ref, RESOURCES[ref.kind])
 
     def fetch_failure(self, ref: OperationRef) -> Reply | NoReply:
         """Fetch the job with the id of an operation once. A crash right after this costs one request."""
-        return self._fetch(ref, "batchsyntheses")
+        return self._fetch(ref, RESOURCES[Kind.JOB])
 
     def close(self) -> None:
         """Close the kept connections."""

@@ -11,6 +11,7 @@ from bridge.diagnostics import QUEUE, of_poll
 from bridge.domain.attempt import AttemptRecord
 from bridge.domain.callback_url import host_and_port, without_query
 from bridge.domain.delivery import headers_of, unsigned_headers_of
+from bridge.domain.ids import Kind
 from bridge.domain.keyring import Keyring, PublicKey
 from bridge.domain.operation import Operation
 from bridge.domain.outcome import KEPT_ANSWER, LastAttempt, Unreachable
@@ -145,7 +146,7 @@ def _source(known: Source, budget: Budget | None, forecasts: Sequence[Forecast])
 
 def durations(forecasts: Sequence[Forecast], name: str) -> responses.Durations:
     """Show the learnt durations of a source: the share of operations that ends from each age on."""
-    known = {each.group: each for each in forecasts if each.source == name}
+    known = {each.group: each for each in forecasts if each.source == name and each.kind is Kind.OPERATION}
     whole = known.pop(None, Forecast(source=name))
     groups = [group for group in known if group is not None]
     return responses.Durations(completions=round(whole.completions, 1), shares=_shares(whole), groups=groups)

@@ -120,7 +120,7 @@ def _sources(settings: Settings, clock: Clock) -> Iterator[Examined]:
 def _answers(speech: SpeechService, sources: Iterable[Source], clock: Clock) -> Iterator[Examined]:
     for source in sources:
         reply = speech.fetch_operation(OperationRef(source.name, PROBE))
-        name, result = f"speech {source.name}", read(reply, PROBE, clock())
+        name, result = f"speech {source.name}", read(reply, OperationRef(source.name, PROBE), clock())
         match result:
             case NotFound() | Pending() | Terminal():
                 yield Examined(name, Health.GOOD, f"answers at {source.endpoint}, and accepts the credential")

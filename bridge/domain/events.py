@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from bridge.domain.callback_url import origin_of
-from bridge.domain.ids import RegistrationRef
+from bridge.domain.ids import Kind, RegistrationRef
 from bridge.domain.operation import ExpiredReason, Explanation, FinalStatus, Operation
 from bridge.domain.time import iso, iso_or_none, to_millis
 
@@ -36,7 +36,7 @@ class Message:
 
     #: The `webhook-id` of every attempt.
     id: str
-    #: `<path of the source>.operation.<final status>`
+    #: `<path of the source>.operation.<final status>`, or `<path>.job.<final status>`
     type: str
     #: The exact bytes that are signed and sent.
     body: bytes
@@ -48,9 +48,12 @@ PING = "bridge.ping"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationCompleted:
-    """The end of an operation, the same for all its registrations."""
+    """The end of an operation or a job, the same for all its registrations."""
 
+    kind: Kind = Kind.OPERATION
     final_status: FinalStatus
+    #: The upstream's last status, or None if the upstream never answered with one.
+    status: str | None = None
     #: The path of its source, like `avatar`. Event types begin with the path.
     path: str
     #: When the bridge observed the end.
@@ -65,6 +68,9 @@ class OperationCompleted:
     why: Explanation | None = None
     #: The number of polls of the operation.
     polls: int = 0
+    #: When the job was created, and when it ended, as the upstream says. None for an operation.
+    created_at: datetime | None = None
+    ended_at: datetime | None = None
 
     @classmethod
     def of(cls, operation: Operation, path: str) -> "OperationCompleted | None":
@@ -72,7 +78,9 @@ class OperationCompleted:
         if operation.final_status is None or operation.finished_at is None or not operation.is_final:
             return None
         return cls(
+            kind=operation.ref.kind,
             final_status=operation.final_status,
+            status=operation.status,
             path=path,
             observed_at=operation.finished_at,
             not_before=operation.seen_running_at,
@@ -80,12 +88,14 @@ class OperationCompleted:
             body=operation.body,
             why=operation.error,
             polls=operation.polls,
+            created_at=operation.created_at,
+            ended_at=operation.ended_at,
         )
 
     @property
     def type(self) -> str:
         """The event type."""
-        return f"{self.path}.operation.{self.final_status.lower()}"
+        return f"{self.path}.{self.kind}.{self.final_status.lower()}"
 
 
 def subscriber_of(owner: str) -> str:
@@ -121,8 +131,9 @@ def compose(
     id, and a new generation gives another one. The id contains the shard of the operation, which leads to its rows.
     """
     identity = f"{to.ref.public_id}\n{to_millis(generation)}\n{completed.type}"
-    data: dict[str, Any] = {
-        "operationId": to.ref.operation.id,
+    is_job = to.ref.operation.is_job
+    data: dict[str, Any] = {} if is_job else {"operationId": to.ref.operation.id}
+    data |= {
         "status": completed.final_status.value,
         "source": to.ref.operation.source,
         "registrationId": to.ref.public_id,
@@ -133,10 +144,19 @@ def compose(
         "observedAt": iso(completed.observed_at),
         "notBefore": iso_or_none(completed.not_before),
         "reason": completed.reason,
-        "operation": None if completed.body is None else json.loads(completed.body),
     }
-    if completed.why is not None:
-        data["error"] = asdict(completed.why)
+    why = None if completed.why is None else asdict(completed.why)
+    if is_job:
+        data["job"] = {
+            "id": to.ref.operation.id,
+            "status": completed.status,
+            "createdAt": iso_or_none(completed.created_at),
+            "endedAt": iso_or_none(completed.ended_at),
+            "error": why,
+        }
+    else:
+        data["operation"] = None if completed.body is None else json.loads(completed.body)
+        data |= {} if why is None else {"error": why}
     message_id = to.ref.operation.message_id(identity)
     if format is Format.CLOUDEVENTS:
         shape = _cloudevent(

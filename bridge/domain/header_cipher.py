@@ -68,7 +68,7 @@ class HeaderCipher:
         if not query:
             return request
         operation = request.ref.operation
-        whole = f"{request.owner}\n{operation.source}\n{operation.id}\n{request.callback_url}"
+        whole = f"{request.owner}\n{operation.collection}\n{operation.id}\n{request.callback_url}"
         tag = hmac.digest(derive(self.keyring.keys[0], Purpose.QUERY_TAG), whole.encode(), "sha256")[:_TAG_BYTES]
         url = f"{before}?{HIDDEN}{tag.hex()}"
         ref = RegistrationRef.of(operation, owner=request.owner, callback_url=url)

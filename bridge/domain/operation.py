@@ -1,4 +1,4 @@
-"""An operation of the upstream, as the bridge follows it."""
+"""An operation or a job of the upstream, as the bridge follows it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -83,7 +83,7 @@ class PollState:
     """The state of polling of an operation: all data for the next decision. Stored in its due row."""
 
     ref: OperationRef
-    #: When the first registration began to wait. The age of the operation counts from here.
+    #: When the first registration began to wait. The deadline counts from here.
     registered_at: datetime
     #: The label of operations with similar durations, which are learnt separately.
     group: str | None = None
@@ -104,6 +104,13 @@ class PollState:
     blocks: int = 0
     #: When the last of those or of the faults in a row came. None after an answer about the operation.
     troubled_at: datetime | None = None
+    #: When the job was created, as the upstream says. None for an operation, and before the first answer.
+    created_at: datetime | None = None
+
+    @property
+    def began_at(self) -> datetime:
+        """When the age begins: the creation of a job, or the registration of an operation."""
+        return self.created_at or self.registered_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +118,7 @@ class Operation:
     """One row, for any number of registrations. Times are aware UTC."""
 
     ref: OperationRef
-    #: When the first registration began to wait. The age of the operation counts from here.
+    #: When the first registration began to wait. The deadline counts from here.
     registered_at: datetime
     #: The group of the first registration.
     group: str | None = None
@@ -138,6 +145,10 @@ class Operation:
     body: str | None = None
     #: The upstream's explanation of a failure.
     error: Explanation | None = None
+    #: When the job was created, as the upstream says. None for an operation.
+    created_at: datetime | None = None
+    #: When the job ended, as the upstream says. None for an operation.
+    ended_at: datetime | None = None
     #: The id of the transaction that last wrote the row.
     tx: str = ""
 
@@ -160,4 +171,5 @@ class Operation:
             polls=self.polls,
             seen_running_at=self.seen_running_at,
             owner=self.owner,
+            created_at=self.created_at,
         )

@@ -10,7 +10,7 @@ from enum import StrEnum
 from itertools import accumulate, islice, repeat
 from typing import ClassVar, Protocol
 
-from bridge.domain.ids import OperationRef
+from bridge.domain.ids import Kind, OperationRef
 from bridge.domain.operation import PollState
 from bridge.domain.upstream import PollResult
 
@@ -33,7 +33,7 @@ class Sale:
     granted: int
     #: Tokens that are left in the budget.
     left: float
-    #: The urgency of the last poll granted; 0 if all were granted.
+    #: The worth of the last poll granted; 0 if all were granted.
     worth: float
     #: The time since the sale before.
     elapsed: timedelta
@@ -51,7 +51,10 @@ class PollSchedule(Protocol):
     def urgency(self, poll_state: PollState, now: datetime) -> float:
         """Return the seconds of delay that a poll now would save. The largest goes first if the budget is short."""
 
-    def update_price(self, source: str, price: float, sale: Sale) -> float:
+    def worth(self, poll_state: PollState, now: datetime) -> float:
+        """Return the same in base prices, the prices of requests without a shortage."""
+
+    def update_price(self, price: float, sale: Sale) -> float:
         """Return the price of a request to a source after a sale."""
 
 
@@ -60,6 +63,7 @@ class Forecast:
     """A schedule's expectations of the operations of a source, or of one group of the source."""
 
     source: str
+    kind: Kind = Kind.OPERATION
     #: None for all operations of the source.
     group: str | None = None
     plan: PollPlan = PollPlan.LEARNT
@@ -76,9 +80,11 @@ class Forecast:
 _BORN = PollState(ref=OperationRef("default", "forecast"), registered_at=datetime(2000, 1, 1, tzinfo=UTC))
 
 
-def polls_ahead(schedule: PollSchedule, source: str, group: str | None, *, price: float, count: int) -> list[float]:
+def polls_ahead(
+    schedule: PollSchedule, source: str, group: str | None, *, price: float, count: int, kind: Kind = Kind.OPERATION
+) -> list[float]:
     """Return the ages, in seconds, of the first `count` polls of an operation that does not end."""
-    state = replace(_BORN, ref=OperationRef(source, _BORN.ref.id), group=group)
+    state = replace(_BORN, ref=OperationRef(source, _BORN.ref.id, kind), group=group)
 
     def following(at: datetime, _: None) -> datetime:
         return schedule.next_poll(replace(state, seen_running_at=at), at, price=price)
@@ -106,13 +112,17 @@ class ExponentialSchedule:
 
     def next_poll(self, poll_state: PollState, now: datetime, *, price: float) -> datetime:
         """Return the time after the gap of the operation's age."""
-        return now + max(min((now - poll_state.registered_at) * _GAP_OF_AGE, self.longest), self.shortest)
+        return now + max(min((now - poll_state.began_at) * _GAP_OF_AGE, self.longest), self.shortest)
 
     def urgency(self, poll_state: PollState, now: datetime) -> float:
         """Return for how many seconds the operation was not seen: operations take turns while the budget is short."""
         return max((now - (poll_state.seen_running_at or poll_state.registered_at)).total_seconds(), 0.0)
 
-    def update_price(self, source: str, price: float, sale: Sale) -> float:
+    def worth(self, poll_state: PollState, now: datetime) -> float:
+        """Return the same: there are no prices."""
+        return self.urgency(poll_state, now)
+
+    def update_price(self, price: float, sale: Sale) -> float:
         """Keep the lowest price."""
         return 1.0
 

@@ -97,11 +97,13 @@ class Finish:
     error: PollError | None
     #: The upstream's explanation of the failure, if any.
     why: Explanation | None = None
+    #: When the job ended, as the upstream says. None for an operation.
+    ended_at: datetime | None = None
 
     @property
     def can_be_explained(self) -> bool:
         """Whether the operation's job may contain the reason of a failure that the answer lacks."""
-        return self.final_status is FinalStatus.FAILED and self.why is None
+        return self.final_status is FinalStatus.FAILED and self.why is None and not self.poll_state.ref.is_job
 
     @property
     def is_ours(self) -> bool:
@@ -132,12 +134,22 @@ def after_poll(
     """Decide the effect of one answer on an operation, by the table of this module."""
     asked = replace(poll_state, polls=poll_state.polls + 1)
     match result:
-        case Terminal(final_status=final_status, body=body):
-            return Finish(final_status=final_status, poll_state=asked, body=body, reason=None, error=None)
+        case Terminal():
+            born = replace(asked, created_at=_past(result.created_at, now) or asked.created_at)
+            return Finish(
+                final_status=result.final_status,
+                poll_state=born,
+                body=result.body,
+                reason=None,
+                error=None,
+                why=result.why,
+                ended_at=_past(result.ended_at, now),
+            )
         case Throttled() | Unauthorized():
             return _after_block(asked, now, policy, result, met)
         case Pending(status=status):
-            seen = replace(_counted(asked), seen_running_at=now)
+            created_at = _past(result.created_at, now) or asked.created_at
+            seen = replace(_counted(asked), seen_running_at=now, created_at=created_at)
             return _go_on(seen, now, policy, policy.schedule.next_poll(seen, now, price=met.price), status=status)
         case TransientError():
             return _after_fault(asked, now, policy, result, met)
@@ -147,6 +159,11 @@ def after_poll(
             return _after_refusal(asked, now, policy, result)
         case _:
             assert_never(result)
+
+
+def _past(instant: datetime | None, now: datetime) -> datetime | None:
+    """Return a time of the upstream's clock. A time ahead of the bridge's clock counts as `now`."""
+    return None if instant is None else min(instant, now)
 
 
 def _after_block(

@@ -1,24 +1,25 @@
 """The upstream: its sources, which run operations, and the meaning of their answers.
 
-Sources: the REST reference of `Operations - Get` (api-version 2024-08-01) and observed answers of its siblings. The
-HTTP status decides. Messages in the body are for people only.
+Sources: the REST reference of `Operations - Get` (api-version 2024-08-01), of `Batch Syntheses - Get`, and observed
+answers of their siblings. The HTTP status decides. Messages in the body are for people only.
 """
 
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from bridge.domain.callback_url import DEFAULT_PORTS
-from bridge.domain.ids import OPERATION_ID, OperationRef
+from bridge.domain.ids import OPERATION_ID, Kind, OperationRef
 from bridge.domain.operation import Explanation, FinalStatus, PollError, PollErrorKind
 from bridge.domain.retry import parse_retry_after
 from bridge.domain.text import printable, size_in_utf8
+from bridge.domain.time import parse_instant, whole_millis
 
 _UNASSIGNED = "unassigned: not about the request"
 
@@ -98,6 +99,9 @@ _FINAL_STATUSES = {
     "cancelled": FinalStatus.CANCELED,
 }
 
+#: The statuses in which a job has ended. The reference of jobs names no other ones.
+_JOB_STATUSES = {"succeeded": FinalStatus.SUCCEEDED, "failed": FinalStatus.FAILED}
+
 #: How much of the upstream's explanation is read, in characters.
 _LONGEST_SAID = 2000
 
@@ -129,6 +133,8 @@ class Pending:
     """The operation is still running, or has an undocumented status, which is no end either."""
 
     status: str
+    #: When the job was created. None for an operation.
+    created_at: datetime | None = None
 
     @property
     def is_documented(self) -> bool:
@@ -141,8 +147,13 @@ class Terminal:
     """The operation has ended."""
 
     final_status: FinalStatus
-    #: The upstream's body as JSON text, or None if it was too large to keep.
+    #: The upstream's body as JSON text. None if it was too large to keep, and for a job, whose body has secrets.
     body: str | None
+    #: The explanation of a job's failure.
+    why: Explanation | None = None
+    #: When the job was created, and when it ended. None for an operation.
+    created_at: datetime | None = None
+    ended_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +200,12 @@ class Unauthorized:
 PollResult = Pending | Terminal | TransientError | Throttled | NotFound | BadRequest | Unauthorized
 
 
-def read(reply: Reply | NoReply, operation_id: str, now: datetime) -> PollResult:
-    """Return the meaning of `reply` for the operation that was polled."""
+def read(reply: Reply | NoReply, ref: OperationRef, now: datetime) -> PollResult:
+    """Return the meaning of `reply` for the operation or job that was polled."""
     if isinstance(reply, NoReply):
         return _failed(reply.error)
     if reply.status == HTTPStatus.OK:
-        return _read_body(reply.body, operation_id)
+        return _read_body(reply.body, ref)
     why = _explanation(_json_object(reply.body) or {})
     return _failed(PollError(_kind(reply, why), f"HTTP {reply.status}{_in_brackets(why)}"), _wait(reply, now), why)
 
@@ -237,17 +248,42 @@ def _wait(reply: Reply, now: datetime) -> timedelta | None:
     return None if wait is None else min(wait, LONGEST_NAMED_STOP)
 
 
-def _read_body(raw: bytes, operation_id: str) -> Pending | Terminal | TransientError:
+def _read_body(raw: bytes, ref: OperationRef) -> Pending | Terminal | TransientError:
     body = _json_object(raw)
     if body is None:
         return _invalid("HTTP 200 without a JSON object")
-    if not _names(body, operation_id):
-        return _invalid("HTTP 200 about another operation")
-    status = body.get("status")
-    if not isinstance(status, str) or not status.strip():
+    if not _names(body, ref.id):
+        return _invalid(f"HTTP 200 about another {ref.kind}")
+    status = _status(body)
+    if status is None:
         return _invalid("HTTP 200 without a status")
+    if ref.is_job:
+        return _job_result(status, body)
     final_status = _FINAL_STATUSES.get(status.strip().lower())
     return Pending(printable(status, 64)) if final_status is None else Terminal(final_status, _kept(body))
+
+
+def _status(body: dict[str, Any]) -> str | None:
+    status = body.get("status")
+    return status if isinstance(status, str) and status.strip() else None
+
+
+def _job_result(status: str, body: dict[str, Any]) -> Pending | Terminal:
+    """Return the result about a job. Only status, times and error are read: its outputs and properties have secrets."""
+    created_at = _instant(body.get("createdDateTime"))
+    final_status = _JOB_STATUSES.get(status.strip().lower())
+    if final_status is None:
+        return Pending(printable(status, 64), created_at)
+    properties = body.get("properties")
+    why = _explanation({"error": properties.get("error")}) if isinstance(properties, dict) else None
+    ended_at = _instant(body.get("lastActionDateTime"))
+    return Terminal(final_status, None, why=why, created_at=created_at, ended_at=ended_at)
+
+
+def _instant(value: object) -> datetime | None:
+    """Parse a time of the upstream in UTC, which some answers write without a zone. None for anything else."""
+    read = parse_instant(value) or (parse_instant(f"{value}Z") if isinstance(value, str) else None)
+    return None if read is None else whole_millis(read.astimezone(UTC))
 
 
 def _invalid(detail: str) -> TransientError:
@@ -306,6 +342,12 @@ def _in_brackets(why: Explanation | None) -> str:
     return "" if why is None else f" ({': '.join(part for part in (why.code, why.message) if part)})"
 
 
+#: The path segment of each kind, after the path of the source.
+RESOURCES: Mapping[Kind, str] = MappingProxyType({Kind.OPERATION: "operations", Kind.JOB: "batchsyntheses"})
+
+#: The paths of the APIs with jobs: batch avatar and batch text to speech.
+JOB_PATHS = frozenset({"avatar", "texttospeech"})
+
 #: The source of the `SPEECH_*` settings.
 DEFAULT_SOURCE = "default"
 
@@ -336,21 +378,28 @@ class Source:
         """All endpoints of this resource, the one for polls first."""
         return (self.endpoint, *self.other_endpoints)
 
-    def locate(self, location: str) -> OperationRef | None:
-        """Parse a whole `Operation-Location`. Returns None if it is not about an operation of this source.
+    @property
+    def has_jobs(self) -> bool:
+        """Whether the API of this source has jobs."""
+        return self.path in JOB_PATHS
+
+    def locate(self, location: str, kind: Kind = Kind.OPERATION) -> OperationRef | None:
+        """Parse the whole URL of an operation (`Operation-Location`) or a job. Returns None if it is not this source's.
 
         The api-version is ignored, since the source has one. A slash at the end is ignored, too.
         """
+        if kind is Kind.JOB and not self.has_jobs:
+            return None
         try:
             said = urlsplit(location)
             place = _place(said)
         except ValueError:
             return None
         for endpoint in map(urlsplit, self.endpoints):
-            prefix = f"{endpoint.path}/{self.path}/operations/"
+            prefix = f"{endpoint.path}/{self.path}/{RESOURCES[kind]}/"
             operation_id = unquote(said.path.removeprefix(prefix).removesuffix("/"))
             if place == _place(endpoint) and said.path.startswith(prefix) and OPERATION_ID.fullmatch(operation_id):
-                return OperationRef(self.name, operation_id)
+                return OperationRef(self.name, operation_id, kind)
         return None
 
 

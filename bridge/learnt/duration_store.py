@@ -6,6 +6,7 @@ accuracy. Concurrent writes of two instances merge: observations are added to th
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -13,7 +14,7 @@ from bridge.domain.errors import BridgeError, UnreadableRow
 from bridge.domain.operation import PollState
 from bridge.domain.upstream import Pending, PollResult, Terminal
 from bridge.learnt.durations import DurationModel, HazardCurve, Observations
-from bridge.learnt.plan import seen_age
+from bridge.learnt.plan import seconds, seen_age
 from bridge.log import Event, log
 from bridge.storage.keys import DURATION_PREFIX, SOURCES_PARTITION, after, duration_key
 from bridge.storage.records import Stored, for_insert, for_merge, stored
@@ -65,33 +66,43 @@ class DurationStore:
         store.begin(rows)
         return store
 
-    def groups(self, source: str) -> Sequence[str]:
+    def groups(self, collection: str) -> Sequence[str]:
         """Return the names of the groups of a source, sorted."""
-        return sorted(key.removeprefix(duration_key(source, None)) for key in self._groups(source))
+        return sorted(key.removeprefix(duration_key(collection, None)) for key in self._groups(collection))
 
-    def model(self, source: str, group: str | None) -> DurationModel:
+    def model(self, collection: str, group: str | None) -> DurationModel:
         """Return the model of a source or a group, without the part that a group takes from its source."""
-        known = self._known.get(duration_key(source, group))
+        known = self._known.get(duration_key(collection, group))
         return DurationModel() if known is None else known.record
 
-    def curve(self, source: str, group: str | None) -> HazardCurve:
+    def curve(self, collection: str, group: str | None) -> HazardCurve:
         """Return the hazards of a group, based on the source's until the group has observations, or of the source."""
         with self._lock:
-            return self._curve(source, self._group(source, group))
+            return self._curve(collection, self._group(collection, group))
 
     def observe(self, poll_state: PollState, result: PollResult, now: datetime) -> None:
-        """Learn from an answer: the operation still runs, or has ended since the last poll that saw it running."""
+        """Learn from an answer: the operation still runs, or has ended since the last poll that saw it running.
+
+        The end of a job is exact. The first answer about a job shows when its age began.
+        """
         if not isinstance(result, Pending | Terminal):
             return  # no evidence of a duration
-        seen, age = seen_age(poll_state), (now - poll_state.registered_at).total_seconds()
-        if age <= seen:
+        state = replace(poll_state, created_at=result.created_at or poll_state.created_at)
+        seen, age = seen_age(state), seconds(now - state.began_at)
+        ended_at = result.ended_at if isinstance(result, Terminal) else None
+        exact = None if ended_at is None else seconds(min(ended_at, now) - state.began_at)
+        if exact is None and age <= seen:
             return
-        source = poll_state.ref.source
+        collection = poll_state.ref.collection
         with self._lock:
-            for group in dict.fromkeys((None, self._observed_group(source, poll_state.group))):
-                observations = self._observed.setdefault(duration_key(source, group), Observations())
-                learn = observations.end if isinstance(result, Terminal) else observations.running
-                learn(self._curve(source, group), seen, age)
+            for group in dict.fromkeys((None, self._observed_group(collection, poll_state.group))):
+                observations = self._observed.setdefault(duration_key(collection, group), Observations())
+                curve = self._curve(collection, group)
+                if exact is not None:
+                    observations.end_at(curve, seen, exact)
+                else:
+                    learn = observations.end if isinstance(result, Terminal) else observations.running
+                    learn(curve, seen, age)
 
     def end(self) -> None:
         """Write the observations if it is time. Never fails a sweep: observations that cannot be written are lost."""
@@ -136,39 +147,39 @@ class DurationStore:
         for key in observed:
             self._replaced.pop(key, None)
 
-    def _group(self, source: str, group: str | None) -> str | None:
+    def _group(self, collection: str, group: str | None) -> str | None:
         """Return the group if it has a separate model or can get one, otherwise None."""
-        if group is None or duration_key(source, group) in {*self._known, *self._observed}:
+        if group is None or duration_key(collection, group) in {*self._known, *self._observed}:
             return group
-        return group if len(self._groups(source)) < MAX_GROUPS else None
+        return group if len(self._groups(collection)) < MAX_GROUPS else None
 
-    def _observed_group(self, source: str, group: str | None) -> str | None:
+    def _observed_group(self, collection: str, group: str | None) -> str | None:
         """Return the group to observe. If all places are taken, it replaces the least recently updated group.
 
         None if every group was updated since the last write.
         """
-        if group is None or self._group(source, group) is not None:
+        if group is None or self._group(collection, group) is not None:
             return group
-        waiting = [key for key in self._groups(source) if key not in self._observed]
+        waiting = [key for key in self._groups(collection) if key not in self._observed]
         if not waiting:
             return None
         oldest = min(waiting, key=lambda key: (self._known[key].record.observed_at or _LONG_AGO, key))
         known = dict(self._known)
         self._replaced[oldest] = known.pop(oldest)
         # The group was replaced before, and its row is not deleted yet.
-        back = self._replaced.pop(duration_key(source, group), None)
-        self._known = known if back is None else {**known, duration_key(source, group): back}
+        back = self._replaced.pop(duration_key(collection, group), None)
+        self._known = known if back is None else {**known, duration_key(collection, group): back}
         self._curves = {}
         return group
 
-    def _groups(self, source: str) -> set[str]:
+    def _groups(self, collection: str) -> set[str]:
         """Return the row keys of the groups of a source."""
-        prefix = duration_key(source, None)
+        prefix = duration_key(collection, None)
         return {key for key in (*self._known, *self._observed) if key.startswith(prefix) and key != prefix}
 
-    def _curve(self, source: str, group: str | None) -> HazardCurve:
-        key = duration_key(source, group)
+    def _curve(self, collection: str, group: str | None) -> HazardCurve:
+        key = duration_key(collection, group)
         if key not in self._curves:
-            lean_on = None if group is None else self._curve(source, None)
-            self._curves[key] = self.model(source, group).curve(lean_on)
+            lean_on = None if group is None else self._curve(collection, None)
+            self._curves[key] = self.model(collection, group).curve(lean_on)
         return self._curves[key]

@@ -160,6 +160,13 @@ class Observations:
             self.completions[bucket] += ended / total
             self.exposure[bucket] += max((ended / hazard - last * seconds) / total, 0.0)
 
+    def end_at(self, curve: HazardCurve, since: float, age: float) -> None:
+        """Add an exact observation: the operation, last seen running at the age `since`, ended at `age`."""
+        self.ended += 1
+        self.completions[bucket_at(age)] += 1.0
+        for bucket, _, seconds in curve.pieces(since, max(since, age)):
+            self.exposure[bucket] += seconds
+
     def _end_evenly(self, pieces: list[tuple[int, float, float]], length: float) -> None:
         left = length
         for bucket, _, seconds in pieces:

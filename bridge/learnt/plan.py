@@ -96,12 +96,12 @@ def _bisect(alive: float, hazard: float, seconds: float, missing: float) -> floa
 
 def lost_by(curve: HazardCurve, poll_state: PollState, now: datetime) -> float:
     """Return the mean delay, in seconds, that is lost if the operation is polled now."""
-    return lost(curve, seen_age(poll_state), seconds(now - poll_state.registered_at))
+    return lost(curve, seen_age(poll_state), seconds(now - poll_state.began_at))
 
 
 def seen_age(poll_state: PollState) -> float:
     """Return the age in seconds at which the operation was last seen running, or 0 if it never was."""
-    return 0.0 if poll_state.seen_running_at is None else seconds(poll_state.seen_running_at - poll_state.registered_at)
+    return 0.0 if poll_state.seen_running_at is None else seconds(poll_state.seen_running_at - poll_state.began_at)
 
 
 def seconds(age: timedelta) -> float:

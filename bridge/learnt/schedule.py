@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import product
 from typing import ClassVar
 
+from bridge.domain.ids import Kind, OperationRef
 from bridge.domain.operation import PollState
 from bridge.domain.poll_schedule import Forecast, PollPlan, Sale, polls_ahead
 from bridge.domain.upstream import PollResult
@@ -27,23 +29,27 @@ class LearntSchedule:
 
     def next_poll(self, poll_state: PollState, now: datetime, *, price: float) -> datetime:
         """Return the time at which a poll is worth its price."""
-        source = poll_state.ref.source
+        collection = poll_state.ref.collection
         age = next_age(
-            self.durations.curve(source, poll_state.group),
+            self.durations.curve(collection, poll_state.group),
             seen=seen_age(poll_state),
-            now=seconds(now - poll_state.registered_at),
-            shadow_price=price * self._base_price(source),
+            now=seconds(now - poll_state.began_at),
+            shadow_price=price * self._base_price(collection),
             shortest=self.shortest.total_seconds(),
         )
-        return poll_state.registered_at + timedelta(seconds=age)
+        return poll_state.began_at + timedelta(seconds=age)
 
     def urgency(self, poll_state: PollState, now: datetime) -> float:
         """Return the expected delay at `now`, in seconds."""
-        return lost_by(self.durations.curve(poll_state.ref.source, poll_state.group), poll_state, now)
+        return lost_by(self.durations.curve(poll_state.ref.collection, poll_state.group), poll_state, now)
 
-    def update_price(self, source: str, price: float, sale: Sale) -> float:
+    def worth(self, poll_state: PollState, now: datetime) -> float:
+        """Return the expected delay in base prices, which differ between operations and jobs."""
+        return self.urgency(poll_state, now) / self._base_price(poll_state.ref.collection)
+
+    def update_price(self, price: float, sale: Sale) -> float:
         """Move the price towards the worth of the last poll granted."""
-        return update_price(price, replace(sale, worth=sale.worth / self._base_price(source)))
+        return update_price(price, sale)
 
     def begin(self, rows: Sequence[Row]) -> None:
         """Take the models as a sweep has read them."""
@@ -61,18 +67,22 @@ class LearntSchedule:
         """Return a forecast for each source and then for each of its groups, from the models in `rows`."""
         durations = self.durations.read(rows)
         schedule = replace(self, durations=durations)
-        for source, price in prices.items():
-            for group in (None, *durations.groups(source)):
-                model, curve = durations.model(source, group), durations.curve(source, group)
+        for source, kind in product(prices, Kind):
+            collection = OperationRef(source, "", kind).collection
+            if kind is Kind.JOB and not durations.model(collection, None).weight:
+                continue  # most sources have operations only
+            for group in (None, *durations.groups(collection)):
+                model, curve = durations.model(collection, group), durations.curve(collection, group)
                 shares = curve.shares() if model.weight else ()
                 yield Forecast(
                     source=source,
+                    kind=kind,
                     group=group,
                     completions=model.weight,
                     shares=list(zip(EDGES, shares, strict=False)),
                     median=curve.outlived_by(0.5) if model.weight else None,
-                    polls_at=polls_ahead(schedule, source, group, price=price, count=polls),
+                    polls_at=polls_ahead(schedule, source, group, price=prices[source], count=polls, kind=kind),
                 )
 
-    def _base_price(self, source: str) -> float:
-        return base_price(self.durations.curve(source, None), self.polls_per_operation)
+    def _base_price(self, collection: str) -> float:
+        return base_price(self.durations.curve(collection, None), self.polls_per_operation)

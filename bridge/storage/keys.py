@@ -1,7 +1,8 @@
 """Partitions and row keys.
 
 A row key is `kind:part:part…`. No part contains a colon, so a key can be parsed without ambiguity. All rows of one
-operation are the range from `op:{source}:{id}:` to the same with the next character, `;`.
+operation are the range from `op:{collection}:{id}:` to the same with the next character, `;`. The collection is the
+name of a source for its operations, and the same with `.jobs` for its jobs.
 """
 
 import re
@@ -9,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 
-from bridge.domain.ids import MESSAGE_ID, OPERATION_ID, SOURCE_NAME, OperationRef, RegistrationRef
+from bridge.domain.ids import MESSAGE_ID, OperationRef, RegistrationRef
 from bridge.domain.time import from_millis, to_millis
 
 #: The number of partitions for operations. Never change it: reads would miss existing rows.
@@ -75,12 +76,13 @@ def _partition(shard: int) -> str:
 def row_key(ref: OperationRef | RegistrationRef) -> str:
     """Return the row key of an operation or a registration. The former is a prefix of the latter."""
     operation = _operation(ref)
-    return f"{OPERATION_PREFIX}{operation.source}:{operation.id}:{ref.hash if isinstance(ref, RegistrationRef) else ''}"
+    digest = ref.hash if isinstance(ref, RegistrationRef) else ""
+    return f"{OPERATION_PREFIX}{operation.collection}:{operation.id}:{digest}"
 
 
 def due_reference(ref: OperationRef | RegistrationRef) -> str:
     """Return the name of an operation or a registration in due rows and index rows."""
-    operation = f"{_operation(ref).source}:{_operation(ref).id}"
+    operation = f"{_operation(ref).collection}:{_operation(ref).id}"
     return f"{operation}:{ref.hash}" if isinstance(ref, RegistrationRef) else operation
 
 
@@ -108,9 +110,9 @@ def source_key(name: str) -> str:
     return f"{SOURCE_PREFIX}{name}"
 
 
-def duration_key(source: str, group: str | None) -> str:
-    """Return the row key of the duration model of a source, or of one of its groups."""
-    return f"{DURATION_PREFIX}{source}:{group or ''}"
+def duration_key(collection: str, group: str | None) -> str:
+    """Return the row key of the duration model of a collection, or of one of its groups."""
+    return f"{DURATION_PREFIX}{collection}:{group or ''}"
 
 
 def registration_of(reference: str) -> RegistrationRef | None:
@@ -120,9 +122,8 @@ def registration_of(reference: str) -> RegistrationRef | None:
 
 def operation_of(reference: str) -> OperationRef | None:
     """Parse the operation in a due row, or return None if the text is not the bridge's."""
-    source, _, operation_id = reference.partition(":")
-    valid = SOURCE_NAME.fullmatch(source) and OPERATION_ID.fullmatch(operation_id)
-    return OperationRef(source, operation_id) if valid else None
+    collection, _, operation_id = reference.partition(":")
+    return OperationRef.parse(collection, operation_id)
 
 
 def due_key(at: datetime, kind: DueKind, reference: str, *, instead_of: str = "") -> str:

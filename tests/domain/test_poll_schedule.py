@@ -113,7 +113,7 @@ def test_the_longer_an_operation_was_not_seen_the_more_urgent_is_its_poll(
     ),
 )
 def test_the_price_is_a_number_of_at_least_1(make: Callable[..., StoredSchedule], price: float, sale: Sale) -> None:
-    assert 1 <= make().update_price("default", price, sale) <= 1e4
+    assert 1 <= make().update_price(price, sale) <= 1e4
 
 
 @SCHEDULES

@@ -196,7 +196,7 @@ def test_only_client_errors_about_the_operation_end_it(status: int) -> None:
     ends = {404: "notFound", 410: "notFound"} | dict.fromkeys((400, 405, 413, 414, 415, 416, 422, 431), "refused")
     poll_state, now, begun = POLL_STATE, at(1), at(1)
 
-    result = read(Reply(status=status), POLL_STATE.ref.id, now)
+    result = read(Reply(status=status), POLL_STATE.ref, now)
     while isinstance(decision := after_poll(poll_state, result, now, POLICY), PollAgain):
         poll_state, now = decision.poll_state, decision.at
         if now - begun > timedelta(hours=20):
@@ -214,7 +214,7 @@ def test_a_bad_minute_of_a_gateway_does_not_end_the_operation(status: int) -> No
     """The error comes ten times in a row, then the operation succeeds."""
     poll_state, now = POLL_STATE, at(1)
     for _ in range(10):
-        decision = after_poll(poll_state, read(Reply(status=status), POLL_STATE.ref.id, now), now, POLICY)
+        decision = after_poll(poll_state, read(Reply(status=status), POLL_STATE.ref, now), now, POLICY)
         assert isinstance(decision, PollAgain)
         poll_state, now = decision.poll_state, decision.at
 

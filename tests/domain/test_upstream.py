@@ -1,6 +1,7 @@
 """Meaning of the upstream's answers. The examples come from the API and related APIs."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.domain.ids import OperationRef
 from bridge.domain.operation import FinalStatus, PollError, PollErrorKind
 from bridge.domain.upstream import (
     CLIENT_ERRORS,
@@ -57,6 +59,9 @@ KINDS = {
 }
 
 
+ASKED = OperationRef("default", "operation-1")
+
+
 def reply_of(example: dict[str, Any]) -> Reply:
     """Return an example as a reply."""
     body = json.dumps(example["body"]) if "body" in example else example["text"]
@@ -66,8 +71,8 @@ def reply_of(example: dict[str, Any]) -> Reply:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["name"])
 def test_every_known_answer_is_parsed(example: dict[str, Any]) -> None:
     """The results: a final status, running, or an error to retry."""
-    asked = example.get("body", {}).get("id", "operation-1")
-    asked = "operation-1" if asked == "some-other-operation" else asked
+    named = example.get("body", {}).get("id", ASKED.id)
+    asked = ASKED if named == "some-other-operation" else replace(ASKED, id=named)
 
     assert isinstance(read(reply_of(example), asked, NOON), KINDS[example["name"]])
 
@@ -84,7 +89,7 @@ def test_every_known_answer_is_parsed(example: dict[str, Any]) -> None:
 )
 def test_letter_case_does_not_matter(status: str, final_status: FinalStatus) -> None:
     """The enumeration is open, and related APIs use other cases."""
-    result = read(Reply(status=200, body=json.dumps({"status": status}).encode()), "operation-1", NOON)
+    result = read(Reply(status=200, body=json.dumps({"status": status}).encode()), ASKED, NOON)
 
     assert isinstance(result, Terminal)
     assert result.final_status is final_status
@@ -93,7 +98,7 @@ def test_letter_case_does_not_matter(status: str, final_status: FinalStatus) -> 
 @pytest.mark.parametrize("named", ["OPERATION-1", "operation-1", None])
 def test_the_operation_is_recognised(named: str | None) -> None:
     """The reference guarantees neither the id nor the case of the id."""
-    result = read(Reply(status=200, body=json.dumps({"id": named, "status": "Running"}).encode()), "operation-1", NOON)
+    result = read(Reply(status=200, body=json.dumps({"id": named, "status": "Running"}).encode()), ASKED, NOON)
 
     assert result == Pending("Running")
 
@@ -115,14 +120,12 @@ def test_the_operation_is_recognised(named: str | None) -> None:
     ],
 )
 def test_an_unknown_answer_is_an_error(body: str) -> None:
-    assert isinstance(
-        read(Reply(status=200, body=body.encode("utf-8", "surrogatepass")), "operation-1", NOON), TransientError
-    )
+    assert isinstance(read(Reply(status=200, body=body.encode("utf-8", "surrogatepass")), ASKED, NOON), TransientError)
 
 
 def test_a_missing_token_is_a_rejected_credential() -> None:
     """No request was sent, but the source pauses."""
-    assert read(NO_TOKEN, "operation-1", NOON) == Unauthorized(NO_TOKEN.error)
+    assert read(NO_TOKEN, ASKED, NOON) == Unauthorized(NO_TOKEN.error)
 
 
 @pytest.mark.parametrize(
@@ -141,14 +144,14 @@ def test_a_missing_token_is_a_rejected_credential() -> None:
 )
 def test_a_429_may_have_a_time(header: str | None, wait: timedelta | None) -> None:
     """The time is in seconds or a date. Other values are ignored, and a pause never lasts a year."""
-    result = read(Reply(status=429, retry_after=header), "operation-1", NOON)
+    result = read(Reply(status=429, retry_after=header), ASKED, NOON)
 
     assert result == Throttled(http_error(429), wait)
 
 
 def test_a_503_without_a_time_is_an_error() -> None:
     """Without a time, a 503 affects one poll. With a time, the source pauses."""
-    assert isinstance(read(Reply(status=503), "operation-1", NOON), TransientError)
+    assert isinstance(read(Reply(status=503), ASKED, NOON), TransientError)
 
 
 #: The meaning of each client error. The rest concern a gateway or a temporary state.
@@ -174,7 +177,7 @@ def test_the_table_has_each_client_error_with_a_reason() -> None:
 def test_each_client_error_has_the_result_of_the_table(status: int) -> None:
     """With and without a body."""
     for body in (b"", b'{"error": {"code": "X", "message": "y"}}', b"<html>"):
-        assert type(read(Reply(status=status, body=body), "operation-1", NOON)) is kind_of(status)
+        assert type(read(Reply(status=status, body=body), ASKED, NOON)) is kind_of(status)
 
 
 @pytest.mark.parametrize("status", [301, 408, 425, 500, 502, 599])
@@ -191,7 +194,7 @@ def test_each_client_error_has_the_result_of_the_table(status: int) -> None:
 )
 def test_an_error_may_have_a_time(status: int, header: str | None, wait: timedelta | None) -> None:
     """Only the next poll of this operation waits, not the other operations of the source."""
-    result = read(Reply(status=status, retry_after=header), "operation-1", NOON)
+    result = read(Reply(status=status, retry_after=header), ASKED, NOON)
 
     assert result == TransientError(http_error(status), wait)
 
@@ -211,7 +214,7 @@ def test_an_error_is_shown_without_secrets_up_to_a_limit(error: object, detail: 
     """Code, message or both are shown, up to a limit, without possible secrets."""
     body = json.dumps({"error": error}).encode()
 
-    result = read(Reply(status=401, body=body), "operation-1", NOON)
+    result = read(Reply(status=401, body=body), ASKED, NOON)
     assert result == Unauthorized(PollError(PollErrorKind.UNAUTHORIZED, detail))
 
 
@@ -244,7 +247,7 @@ def test_an_error_is_shown_without_secrets_up_to_a_limit(error: object, detail: 
 )
 def test_error_has_the_kind_of_its_status_and_headers(reply: Reply | NoReply, kind: PollErrorKind) -> None:
     """Only the status, a header and the error code decide; the message is for people."""
-    result = read(reply, "operation-1", NOON)
+    result = read(reply, ASKED, NOON)
 
     assert not isinstance(result, Pending | Terminal)
     assert result.error.kind is kind
@@ -254,7 +257,7 @@ def test_a_large_body_is_not_kept() -> None:
     """The final status counts nevertheless."""
     body = json.dumps({"status": "Failed", "padding": "x" * MAX_BODY_BYTES}).encode()
 
-    assert read(Reply(status=200, body=body), "operation-1", NOON) == Terminal(FinalStatus.FAILED, None)
+    assert read(Reply(status=200, body=body), ASKED, NOON) == Terminal(FinalStatus.FAILED, None)
 
 
 @pytest.mark.parametrize(("padding", "is_kept"), [(-1, True), (0, True), (1, False)])
@@ -265,7 +268,7 @@ def test_a_body_is_kept_compact_and_up_to_its_limit(padding: int, *, is_kept: bo
     body = kept.replace(":", " : ").encode()
 
     terminal = Terminal(FinalStatus.FAILED, kept if is_kept else None)
-    assert read(Reply(status=200, body=body), "operation-1", NOON) == terminal
+    assert read(Reply(status=200, body=body), ASKED, NOON) == terminal
 
 
 @pytest.mark.parametrize(("more", "is_kept"), [(0, True), (1, False)])
@@ -274,7 +277,7 @@ def test_a_body_in_many_scripts_is_measured_in_bytes_of_utf8(more: int, *, is_ke
     padding = "中" * ((MAX_BODY_BYTES - frame) // 3) + "x" * ((MAX_BODY_BYTES - frame) % 3 + more)
     body = json.dumps({"status": "Failed", "padding": padding}, ensure_ascii=False).encode()
 
-    result = read(Reply(status=200, body=body), "operation-1", NOON)
+    result = read(Reply(status=200, body=body), ASKED, NOON)
 
     assert isinstance(result, Terminal)
     assert (result.body is not None) is is_kept
@@ -284,24 +287,24 @@ def test_a_body_that_no_json_can_carry_is_not_kept() -> None:
     """Python accepts NaN, but the receiver would not. The final status counts nevertheless."""
     body = b'{"status": "Failed", "progress": NaN}'
 
-    assert read(Reply(status=200, body=body), "operation-1", NOON) == Terminal(FinalStatus.FAILED, None)
+    assert read(Reply(status=200, body=body), ASKED, NOON) == Terminal(FinalStatus.FAILED, None)
 
 
 def test_an_error_has_the_message_of_the_upstream() -> None:
     """Code and message are shown on one line."""
     body = b'{"error": {"code": "401", "message": "Access denied\\n because of the key"}}'
 
-    result = read(Reply(status=401, body=body), "operation-1", NOON)
+    result = read(Reply(status=401, body=body), ASKED, NOON)
     assert result == Unauthorized(
         PollError(PollErrorKind.UNAUTHORIZED, "HTTP 401 (401: Access denied  because of the key)")
     )
-    assert read(TIMED_OUT, "operation-1", NOON) == TransientError(TIMEOUT)
+    assert read(TIMED_OUT, ASKED, NOON) == TransientError(TIMEOUT)
 
 
 @given(st.integers(100, 599), st.binary(max_size=300))
 def test_any_bytes_can_be_read(status: int, body: bytes) -> None:
     """Raises no exception."""
-    assert read(Reply(status=status, body=body), "operation-1", NOON) is not None
+    assert read(Reply(status=status, body=body), ASKED, NOON) is not None
 
 
 json_values = st.recursive(
@@ -314,7 +317,7 @@ json_values = st.recursive(
 @given(st.dictionaries(st.sampled_from(["id", "status", "error", "code", "message"]), json_values))
 def test_any_json_can_be_read(body: dict[str, Any]) -> None:
     """Raises no exception, and the stored body is JSON."""
-    result = read(Reply(status=200, body=json.dumps(body).encode()), "operation-1", NOON)
+    result = read(Reply(status=200, body=json.dumps(body).encode()), ASKED, NOON)
 
     if isinstance(result, Terminal) and result.body is not None:
         json.loads(result.body)

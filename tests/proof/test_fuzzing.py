@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bridge.api.handlers import Handlers
 from bridge.domain.errors import Misconfigured
+from bridge.domain.ids import OperationRef
 from bridge.domain.retry import parse_retry_after
 from bridge.domain.upstream import LONGEST_NAMED_STOP, Reply, Throttled, read
 from bridge.settings import Settings, read_settings
@@ -50,7 +51,7 @@ def test_any_body_of_the_upstream_is_handled(status: int, body: bytes) -> None:
 def test_any_retry_after_is_a_wait_within_bounds_or_none(text: str) -> None:
     """Applies to receivers and to the upstream."""
     wait = parse_retry_after(text, NOON)
-    result = read(Reply(status=429, retry_after=text), VICTIM, NOON)
+    result = read(Reply(status=429, retry_after=text), OperationRef("default", VICTIM), NOON)
 
     assert wait is None or wait >= timedelta(0)
     assert isinstance(result, Throttled)

@@ -97,10 +97,10 @@ class Finisher:
                 final_status=decision.final_status.value,
                 reason=decision.reason,
                 polls=decision.poll_state.polls,
-                age=round((now - decision.poll_state.registered_at).total_seconds(), 3),
+                age=round((now - decision.poll_state.began_at).total_seconds(), 3),
                 callbacks=len(tasks),
             )
-            before = decision.poll_state.seen_running_at or decision.poll_state.registered_at
+            before = decision.ended_at or decision.poll_state.seen_running_at or decision.poll_state.registered_at
             self.sources.telemetry.measure(Metric.DETECTION, (now - before).total_seconds(), bridge__source=ref.source)
             return tasks
 
@@ -126,7 +126,7 @@ class OperationFetcher:
     def fetch_operation(self, ref: OperationRef) -> PollResult:
         """Fetch an operation once. Never raises."""
         try:
-            result = read(self.upstream.fetch_operation(ref), ref.id, self.clock())
+            result = read(self.upstream.fetch_operation(ref), ref, self.clock())
         except Exception as error:  # noqa: BLE001 - a bug that affects one operation is only a fault of its poll
             return TransientError(_failed("poll", ref, error))
         if isinstance(result, Pending) and not result.is_documented:
@@ -147,7 +147,7 @@ class OperationFetcher:
                 reply = self.upstream.fetch_failure(ref)
             except Exception as error:  # noqa: BLE001 - the event is sent without the reason
                 reply = NoReply(_failed("fetch failure", ref, error))
-            result = read(reply, ref.id, self.clock())
+            result = read(reply, ref, self.clock())
             if isinstance(result, Throttled):
                 run.record_response(result, asked_at)
             if isinstance(result, Throttled | NotFound | BadRequest | Unauthorized):

@@ -46,7 +46,7 @@ class PollPriority:
         If owners share the polls, the owner with the least worthy last poll counts: the operations of another owner do
         not raise the price of its polls. An owner with all polls granted has no poll that is worth more.
         """
-        values = [sorted(map(self._urgency, share), reverse=True) for share in _by_owner(due).values()]
+        values = [sorted(map(self._worth, share), reverse=True) for share in _by_owner(due).values()]
         shares = _fair_shares([len(each) for each in values], granted)
         lasts = [
             0.0 if share == len(each) and granted < len(due) else each[share - 1]
@@ -74,6 +74,9 @@ class PollPriority:
                 yield new.popleft() if is_oldest else new.pop()
                 is_oldest = not is_oldest
         yield from (due for due in by_urgency if _is_missing(due))
+
+    def _worth(self, due: DuePoll) -> float:
+        return self._schedule.worth(due.poll_state, self._now)
 
     def _urgency(self, due: DuePoll) -> float:
         key = due.handle.key

@@ -269,7 +269,7 @@ class SourceRun:
                 worth=worth(granted) if granted < wanted else 0.0,
                 elapsed=after.at - budget.at,
             )
-            price = self._sources.schedule.update_price(self.source.name, budget.shadow_price, sale)
+            price = self._sources.schedule.update_price(budget.shadow_price, sale)
             return replace(after, shadow_price=price)
 
         return granted if self._change(take) else 0

@@ -59,6 +59,8 @@ def poll_again(handle: DueHandle, decision: PollAgain, now: datetime) -> Resched
     }
     if poll_state.seen_running_at is not None:
         changes["seen_running_at"] = poll_state.seen_running_at
+    if poll_state.created_at is not None:
+        changes["created_at"] = poll_state.created_at
     if decision.status is not None:
         changes["status"] = decision.status
     return Reschedule(
@@ -138,7 +140,7 @@ def finish(
     registration that this version cannot read, the operation stays open for a version that can notify that one, too.
     """
     before = aggregate.operation
-    completed = _completed(decision, path, now)
+    completed = _completed(before.record, decision, path, now)
     if aggregate.unreadable:
         after, due_row = _left_open(before.record, decision.poll_state, now)
     else:
@@ -170,6 +172,8 @@ def _ended(before: Operation, decision: Finish, now: datetime, retention: timede
         reason=decision.reason,
         body=decision.body,
         error=decision.why,
+        created_at=decision.poll_state.created_at,
+        ended_at=decision.ended_at,
         due=key,
     )
     return after, due_row
@@ -181,14 +185,18 @@ def _left_open(before: Operation, poll_state: PollState, now: datetime) -> tuple
     return after, Insert(key, for_insert(poll_state))
 
 
-def _completed(decision: Finish, path: str, now: datetime) -> OperationCompleted:
+def _completed(before: Operation, decision: Finish, path: str, now: datetime) -> OperationCompleted:
     return OperationCompleted(
+        kind=before.ref.kind,
         final_status=decision.final_status,
+        status=before.status if decision.is_ours else decision.final_status.value,
         path=path,
         observed_at=now,
         not_before=decision.poll_state.seen_running_at,
         reason=decision.reason,
         body=decision.body,
         why=decision.why,
+        created_at=decision.poll_state.created_at,
+        ended_at=decision.ended_at,
         polls=decision.poll_state.polls,
     )

@@ -82,5 +82,5 @@ def test_the_last_that_is_granted_sets_the_worth(schedule: LearntSchedule, grant
 
     worth = PollPriority(schedule, NOW).worth([due(each) for each in poll_states], granted)
 
-    losses = sorted((lost(schedule, each) for each in poll_states), reverse=True)
-    assert worth == pytest.approx(losses[granted - 1])
+    values = sorted((schedule.worth(each, NOW) for each in poll_states), reverse=True)
+    assert worth == pytest.approx(values[granted - 1])
