@@ -5,7 +5,7 @@ from typing import Any
 
 from bridge.domain.callback_url import CallbackRules, normalise
 from bridge.domain.events import OperationCompleted
-from bridge.domain.ids import OperationRef, RegistrationRef
+from bridge.domain.ids import Kind, OperationRef, RegistrationRef
 from bridge.domain.operation import FinalStatus, Operation
 from bridge.domain.registration import Registration
 from bridge.domain.upstream import Source
@@ -25,6 +25,7 @@ def registration(
     operation_id: str = "operation-1",
     url: str = HOOK,
     *,
+    kind: Kind = Kind.OPERATION,
     owner: str = OWNER,
     at: datetime = NOON,
     rules: CallbackRules = RULES,
@@ -34,7 +35,7 @@ def registration(
     callback_url = normalise(url, rules)
     waiting: dict[str, Any] = {"events": tuple(FinalStatus), "since": at, "generation": at}
     return Registration(
-        ref=RegistrationRef.of(OperationRef("default", operation_id), owner=owner, callback_url=callback_url),
+        ref=RegistrationRef.of(OperationRef("default", operation_id, kind), owner=owner, callback_url=callback_url),
         owner=owner,
         callback_url=callback_url,
         **{**waiting, **columns},

@@ -1,6 +1,7 @@
 """A bridge with fakes: storage in memory, a stopped clock, scripted upstream and receivers."""
 
 import base64
+import json
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from bridge.app import Bridge, compose
 from bridge.dependencies import Dependencies, Network, Pools, Randomness
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.header_cipher import NONCE_BYTES, HeaderCipher
-from bridge.domain.ids import OperationRef, RegistrationRef
+from bridge.domain.ids import Kind, OperationRef, RegistrationRef
 from bridge.domain.operation import FinalStatus
 from bridge.domain.outcome import Outcome, answered
 from bridge.domain.registration import Registration
@@ -100,32 +101,63 @@ def status_reply(operation_id: str, status: str) -> Reply:
     return Reply(status=200, body=f'{{"id": "{operation_id}", "status": "{status}"}}'.encode())
 
 
+#: Part of each secret in an answer about a job.
+JOB_SECRET = "canary-of-the-job"
+
+_SIGNED_URL = f"https://results.example.com/{JOB_SECRET}.mp4?sv=2024-08-04&se=2026-11-26&sig={JOB_SECRET}%3D"
+
+
+def job_reply(
+    job_id: str,
+    status: str,
+    *,
+    created_at: datetime | None = None,
+    ended_at: datetime | None = None,
+    error: object = None,
+) -> Reply:
+    """Return an answer about a job, in the format of the reference, with secrets where a job has secrets."""
+    body = {
+        "id": job_id,
+        "status": status,
+        "createdDateTime": None if created_at is None else f"{created_at:%Y-%m-%dT%H:%M:%S.%f}4Z",
+        "lastActionDateTime": None if ended_at is None else f"{ended_at:%Y-%m-%dT%H:%M:%S.%f}4",
+        "inputKind": "PlainText",
+        "properties": {"timeToLiveInHours": 744, "destinationContainerUrl": _SIGNED_URL, "error": error},
+        "outputs": {"result": _SIGNED_URL, "summary": f"{JOB_SECRET}/summary.json"},
+    }
+    return Reply(status=200, body=json.dumps(body).encode())
+
+
 class FakeUpstream:
-    """Scripted upstream that records the polls."""
+    """Scripted upstream that records the polls. An operation and a job with the same id have separate scripts."""
 
     def __init__(self) -> None:
         self.asked: list[OperationRef] = []
         self.failures_fetched: list[OperationRef] = []
         #: The answer of a failed operation's job, by id.
         self.jobs: dict[str, Reply | NoReply] = {}
-        self._scripts: dict[str, list[Reply | NoReply]] = {}
+        self._scripts: dict[tuple[Kind, str], list[Reply | NoReply]] = {}
 
-    def script(self, operation_id: str, *answers: str | Reply | NoReply) -> None:
-        """Script the answers for an operation. The last answer repeats."""
-        self._scripts[operation_id] = [
-            status_reply(operation_id, each) if isinstance(each, str) else each for each in answers
+    def script(self, operation_id: str, *answers: str | Reply | NoReply, kind: Kind = Kind.OPERATION) -> None:
+        """Script the answers for an operation or a job. The last answer repeats."""
+        self._scripts[kind, operation_id] = [
+            _reply(operation_id, kind, each) if isinstance(each, str) else each for each in answers
         ]
 
     def fetch_operation(self, ref: OperationRef) -> Reply | NoReply:
         """Return the next scripted answer, or `Running` without a script."""
         self.asked.append(ref)
-        script = self._scripts.get(ref.id, [status_reply(ref.id, "Running")])
+        script = self._scripts.get((ref.kind, ref.id), [_reply(ref.id, ref.kind)])
         return script.pop(0) if len(script) > 1 else script[0]
 
     def fetch_failure(self, ref: OperationRef) -> Reply | NoReply:
         """Return the scripted answer, or 404 like for an id without a job."""
         self.failures_fetched.append(ref)
         return self.jobs.get(ref.id, Reply(status=404))
+
+
+def _reply(id_: str, kind: Kind, status: str = "Running") -> Reply:
+    return job_reply(id_, status) if kind is Kind.JOB else status_reply(id_, status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +291,7 @@ class Harness:
         operation_id: str = "operation-1",
         url: str = "https://receiver.example.com/hook",
         *,
+        kind: Kind = Kind.OPERATION,
         events: Sequence[FinalStatus] = tuple(FinalStatus),
         metadata: str | None = None,
     ) -> Registration:
@@ -266,15 +299,19 @@ class Harness:
         return factories.registration(
             operation_id,
             url,
+            kind=kind,
             at=self.clock(),
             rules=self.settings.callback_rules,
             events=tuple(events),
             metadata=metadata,
         )
 
-    def register(self, operation_id: str = "operation-1", *urls: str) -> list[RegistrationRef]:
+    def register(
+        self, operation_id: str = "operation-1", *urls: str, kind: Kind = Kind.OPERATION
+    ) -> list[RegistrationRef]:
         """Register callbacks. Returns their references."""
-        requests_made = [self.request(operation_id, url) for url in urls or ("https://receiver.example.com/hook",)]
+        hooks = urls or ("https://receiver.example.com/hook",)
+        requests_made = [self.request(operation_id, url, kind=kind) for url in hooks]
         for request in requests_made:
             self.registrations.register(request)
         return [HeaderCipher(self.settings.keyring).tagged(request).ref for request in requests_made]
@@ -294,9 +331,9 @@ class Harness:
             self.deliver(task)
         return len(tasks)
 
-    def aggregate(self, operation_id: str = "operation-1") -> OperationAggregate:
-        """Read an operation with its registrations."""
-        ref = OperationRef("default", operation_id)
+    def aggregate(self, operation_id: str = "operation-1", kind: Kind = Kind.OPERATION) -> OperationAggregate:
+        """Read an operation or a job with its registrations."""
+        ref = OperationRef("default", operation_id, kind)
         aggregate = OperationAggregate.read(
             ref, self.memory.range(partition_of(ref), row_key(ref), after(row_key(ref)))
         )
@@ -305,7 +342,7 @@ class Harness:
 
     def registration(self, ref: RegistrationRef) -> Registration:
         """Read one registration."""
-        stored = self.aggregate(ref.operation.id).get(ref)
+        stored = self.aggregate(ref.operation.id, ref.operation.kind).get(ref)
         assert stored is not None
         return stored.record
 
