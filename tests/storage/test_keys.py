@@ -7,16 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.ids import OPERATION_ID, OperationRef, RegistrationRef
+from bridge.domain.ids import OPERATION_ID, Kind, OperationRef, RegistrationRef
 from bridge.storage.keys import (
     DueKind,
     after,
+    attempt_key,
+    attempts_prefix,
     due_at,
     due_deliveries,
     due_key,
     due_operations,
     due_parts,
     due_reference,
+    duration_key,
     index_key,
     operation_of,
     operation_partitions,
@@ -55,10 +58,10 @@ def test_registrations_keep_their_ids() -> None:
     assert ref.public_id == "default~06c7f835-e07b-4ac8-b33c-5b6df4a4eeef~3f7e0bf0caa21009"
 
 
-@given(operation_ids)
-def test_public_ids_are_decoded(operation_id: str) -> None:
+@given(operation_ids, st.sampled_from(Kind))
+def test_public_ids_are_decoded(operation_id: str, kind: Kind) -> None:
     """A public id is sufficient to locate the rows."""
-    ref = RegistrationRef.of(OperationRef("west-eu", operation_id), owner="o", callback_url="https://a/")
+    ref = RegistrationRef.of(OperationRef("west-eu", operation_id, kind), owner="o", callback_url="https://a/")
 
     assert RegistrationRef.parse(ref.public_id) == ref
     assert registration_of(due_reference(ref)) == ref
@@ -95,15 +98,20 @@ def test_any_text_can_be_read_as_an_id(text: str) -> None:
 
 
 def test_other_content_is_another_registration() -> None:
-    """Owner, source, operation and URL determine the id."""
+    """Owner, source, kind, id and URL determine the id of the registration."""
     refs = {
         RegistrationRef.of(operation, owner=owner, callback_url=url)
-        for operation in (OPERATION, OperationRef("other", OPERATION.id), OperationRef("default", "other"))
+        for operation in (
+            OPERATION,
+            OperationRef("other", OPERATION.id),
+            OperationRef("default", "other"),
+            OperationRef("default", OPERATION.id, Kind.JOB),
+        )
         for owner in ("one", "two")
         for url in ("https://a/", "https://b/")
     }
 
-    assert len({ref.public_id for ref in refs}) == 12
+    assert len({ref.public_id for ref in refs}) == 16
 
 
 @given(instants, instants, st.sampled_from([DueKind.POLL, DueKind.PURGE]))
@@ -162,12 +170,26 @@ def test_index_rows_are_newest_first(one: datetime, two: datetime) -> None:
     assert (index_key("dead", one, ref) < index_key("dead", two, ref)) == (one > two)
 
 
-@given(operation_ids, operation_ids)
-def test_an_operations_range_holds_its_rows_and_no_others(one: str, two: str) -> None:
-    """Holds even if one id is a prefix of the other."""
-    first, second = OperationRef("s", one), OperationRef("s", two)
-    registration = RegistrationRef.of(second, owner="o", callback_url="https://a/")
+refs = st.builds(OperationRef, st.sampled_from(["s", "s-jobs", "s0"]), operation_ids, st.sampled_from(Kind))
 
-    inside = [row_key(first) <= key < after(row_key(first)) for key in (row_key(second), row_key(registration))]
+
+@given(refs, refs, st.booleans())
+def test_an_operations_range_holds_its_rows_and_no_others(one: OperationRef, two: OperationRef, same: bool) -> None:
+    """Holds even if one id is a prefix of the other, and if an operation and a job have the same id."""
+    two = OperationRef(two.source, one.id, two.kind) if same else two
+    registration = RegistrationRef.of(two, owner="o", callback_url="https://a/")
+    attempts, attempt = attempts_prefix(one), attempt_key(registration, 1)
+
+    inside = [row_key(one) <= key < after(row_key(one)) for key in (row_key(two), row_key(registration))]
 
     assert inside == [one == two] * 2
+    assert (attempts <= attempt < after(attempts)) == (one == two)
+
+
+def test_models_of_jobs_are_in_no_range_of_the_models_of_operations() -> None:
+    """A group can have the name of a collection."""
+    operations, jobs = duration_key("default", None), duration_key("default.jobs", None)
+    keys = [duration_key(collection, group) for collection in ("default", "default.jobs") for group in (None, "x.jobs")]
+
+    assert [key for key in keys if key.startswith(operations)] == ["dur:default:", "dur:default:x.jobs"]
+    assert [key for key in keys if key.startswith(jobs)] == ["dur:default.jobs:", "dur:default.jobs:x.jobs"]
