@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from bridge.domain.callback_url import hosts_of
 from bridge.domain.events import Format
-from bridge.domain.ids import RegistrationRef
+from bridge.domain.ids import COLLECTION, OPERATION_ID, RegistrationRef
 from bridge.domain.keyring import Keyring, Purpose, derive
 from bridge.domain.operation import FinalStatus
 from bridge.domain.outcome import LastAttempt
@@ -116,7 +116,7 @@ def index_key_of(registration: Registration) -> str:
 CURSOR_TEXT = re.compile(r"[A-Za-z0-9_-]{40,300}", re.ASCII)
 
 #: The end of an index key: the inverted time and the registration.
-_PLACE = re.compile(r"[0-9]{13}:[a-z0-9-]{1,32}:[a-zA-Z0-9._-]{3,64}:[0-9a-f]{16}", re.ASCII)
+_PLACE = re.compile(rf"[0-9]{{13}}:{COLLECTION.pattern}:{OPERATION_ID.pattern}:[0-9a-f]{{16}}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

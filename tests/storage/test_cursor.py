@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.domain.ids import Kind
 from bridge.domain.keyring import Keyring
 from bridge.domain.registration import State
 from bridge.storage.index import CURSOR_TEXT, Cursor, CursorCipher
@@ -15,14 +16,24 @@ PLACE = KEY.split(":", 2)[2]
 CIPHER = CursorCipher(Keyring((b"k" * 32, b"o" * 32)))
 
 
-def test_a_cursor_comes_back_as_it_was_given() -> None:
-    cursor = Cursor.of_key(KEY)
+@pytest.mark.parametrize("kind", Kind)
+def test_a_cursor_comes_back_as_it_was_given(kind: Kind) -> None:
+    """Jobs have their place in lists like operations."""
+    key = index_key(State.DEAD, NOON, registration(kind=kind).ref)
+    cursor = Cursor.of_key(key)
     assert cursor is not None
 
     text = CIPHER.encrypt(cursor, owner="ann", query="list dead")
 
-    assert CIPHER.decrypt(text, owner="ann", query="list dead") == Cursor(PLACE)
+    assert CIPHER.decrypt(text, owner="ann", query="list dead") == Cursor(key.split(":", 2)[2])
     assert cursor.since == NOON
+
+
+@pytest.mark.parametrize(
+    "reference", ["default.jobs", "default.job:abc", "Default:abc", "default:ab", "default:abc.", ""]
+)
+def test_a_key_of_another_form_has_no_cursor(reference: str) -> None:
+    assert Cursor.of_key(f"idx:dead:{PLACE[:13]}:{reference}:{'0' * 16}") is None
 
 
 @pytest.mark.parametrize("length", [3, 4, 5, 63, 64])
