@@ -102,6 +102,10 @@ _FINAL_STATUSES = {
 #: The statuses in which a job has ended. The reference of jobs names no other ones.
 _JOB_STATUSES = {"succeeded": FinalStatus.SUCCEEDED, "failed": FinalStatus.FAILED}
 
+#: The times of a job that count, relative to the bridge's clock. A job lives for 31 days at most. Other times are
+#: placeholders, like the year 1, or of a wrong clock. They would distort ages, and Table storage stores no year 1.
+_OLDEST_TIME, _LATEST_TIME = timedelta(days=366), timedelta(hours=1)
+
 #: How much of the upstream's explanation is read, in characters.
 _LONGEST_SAID = 2000
 
@@ -205,7 +209,7 @@ def read(reply: Reply | NoReply, ref: OperationRef, now: datetime) -> PollResult
     if isinstance(reply, NoReply):
         return _failed(reply.error)
     if reply.status == HTTPStatus.OK:
-        return _read_body(reply.body, ref)
+        return _read_body(reply.body, ref, now)
     why = _explanation(_json_object(reply.body) or {})
     return _failed(PollError(_kind(reply, why), f"HTTP {reply.status}{_in_brackets(why)}"), _wait(reply, now), why)
 
@@ -248,7 +252,7 @@ def _wait(reply: Reply, now: datetime) -> timedelta | None:
     return None if wait is None else min(wait, LONGEST_NAMED_STOP)
 
 
-def _read_body(raw: bytes, ref: OperationRef) -> Pending | Terminal | TransientError:
+def _read_body(raw: bytes, ref: OperationRef, now: datetime) -> Pending | Terminal | TransientError:
     body = _json_object(raw)
     if body is None:
         return _invalid("HTTP 200 without a JSON object")
@@ -258,9 +262,9 @@ def _read_body(raw: bytes, ref: OperationRef) -> Pending | Terminal | TransientE
     if status is None:
         return _invalid("HTTP 200 without a status")
     if ref.is_job:
-        return _job_result(status, body)
+        return _job_result(status, body, now)
     final_status = _FINAL_STATUSES.get(status.strip().lower())
-    return Pending(printable(status, 64)) if final_status is None else Terminal(final_status, _kept(body))
+    return Pending(_text(status, 64)) if final_status is None else Terminal(final_status, _kept(body))
 
 
 def _status(body: dict[str, Any]) -> str | None:
@@ -268,22 +272,24 @@ def _status(body: dict[str, Any]) -> str | None:
     return status if isinstance(status, str) and status.strip() else None
 
 
-def _job_result(status: str, body: dict[str, Any]) -> Pending | Terminal:
+def _job_result(status: str, body: dict[str, Any], now: datetime) -> Pending | Terminal:
     """Return the result about a job. Only status, times and error are read: its outputs and properties have secrets."""
-    created_at = _instant(body.get("createdDateTime"))
+    created_at = _instant(body.get("createdDateTime"), now)
     final_status = _JOB_STATUSES.get(status.strip().lower())
     if final_status is None:
-        return Pending(printable(status, 64), created_at)
+        return Pending(_text(status, 64), created_at)
     properties = body.get("properties")
     why = _explanation({"error": properties.get("error")}) if isinstance(properties, dict) else None
-    ended_at = _instant(body.get("lastActionDateTime"))
+    ended_at = _instant(body.get("lastActionDateTime"), now)
     return Terminal(final_status, None, why=why, created_at=created_at, ended_at=ended_at)
 
 
-def _instant(value: object) -> datetime | None:
-    """Parse a time of the upstream in UTC, which some answers write without a zone. None for anything else."""
+def _instant(value: object, now: datetime) -> datetime | None:
+    """Parse a time of the upstream in UTC, which some answers write without a zone. None for an implausible time."""
     read = parse_instant(value) or (parse_instant(f"{value}Z") if isinstance(value, str) else None)
-    return None if read is None else whole_millis(read.astimezone(UTC))
+    if read is None or not now - _OLDEST_TIME <= read <= now + _LATEST_TIME:
+        return None
+    return whole_millis(read.astimezone(UTC))
 
 
 def _invalid(detail: str) -> TransientError:

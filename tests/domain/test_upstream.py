@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.domain.ids import OperationRef
-from bridge.domain.operation import FinalStatus, PollError, PollErrorKind
+from bridge.domain.ids import Kind, OperationRef
+from bridge.domain.operation import Explanation, FinalStatus, PollError, PollErrorKind
 from bridge.domain.upstream import (
     CLIENT_ERRORS,
     LONGEST_NAMED_STOP,
@@ -28,6 +28,7 @@ from bridge.domain.upstream import (
     Unauthorized,
     read,
 )
+from tests.support.factories import JOB_SECRET, job_reply, source
 from tests.support.poll_errors import NO_TOKEN, TIMED_OUT, TIMEOUT, http_error
 
 EXAMPLES = json.loads((Path(__file__).parent.parent / "facts" / "upstream-responses.json").read_text())
@@ -321,3 +322,209 @@ def test_any_json_can_be_read(body: dict[str, Any]) -> None:
 
     if isinstance(result, Terminal) and result.body is not None:
         json.loads(result.body)
+
+
+JOB = OperationRef("default", "deck-1", Kind.JOB)
+
+
+def job(status: object = "Succeeded", **more: object) -> Reply:
+    """Return a job as the reference shows one, with the columns that differ."""
+    body = {
+        "id": "deck-1",
+        "status": status,
+        "createdDateTime": "2026-11-23T11:31:43.7134142Z",
+        "lastActionDateTime": "2026-11-23T11:41:48.1575987",
+        "inputKind": "PlainText",
+        "properties": {"timeToLiveInHours": 744, "billingDetails": {"talkingAvatarDurationSeconds": 3}},
+        "outputs": {"result": f"https://results.example.com/0001.mp4?sig={JOB_SECRET}"},
+    }
+    return Reply(status=200, body=json.dumps({**body, **more}).encode())
+
+
+CREATED, ENDED = datetime(2026, 11, 23, 11, 31, 43, 713000, UTC), datetime(2026, 11, 23, 11, 41, 48, 157000, UTC)
+
+
+def test_a_job_has_its_times_and_no_body() -> None:
+    """The example of the reference: seven digits, and an end without a zone, which is UTC. A body has secrets."""
+    result = read(job(), JOB, NOON)
+
+    assert result == Terminal(FinalStatus.SUCCEEDED, None, created_at=CREATED, ended_at=ENDED)
+
+
+@pytest.mark.parametrize("status", ["NotStarted", "Running", "running", "Strange", "Canceled"])
+def test_a_job_without_an_end_is_pending_since_its_creation(status: str) -> None:
+    """The reference of jobs has no status `Canceled`. The last action of a running job is no end."""
+    assert read(job(status), JOB, NOON) == Pending(status, CREATED)
+
+
+@pytest.mark.parametrize("status", ["Failed", "FAILED", " failed "])
+def test_a_failed_job_has_its_error(status: str) -> None:
+    """The error is part of the same answer."""
+    error = {"code": "InternalServerError", "message": "This job is aborted due to timeout.", "innererror": {}}
+
+    result = read(job(status, properties={"error": error}), JOB, NOON)
+
+    why = Explanation("InternalServerError", "This job is aborted due to timeout.")
+    assert result == Terminal(FinalStatus.FAILED, None, why=why, created_at=CREATED, ended_at=ENDED)
+
+
+@pytest.mark.parametrize("properties", [None, [], "text", 7, {}, {"error": None}, {"error": "text"}, {"error": [1]}])
+def test_a_job_can_fail_without_a_readable_error(properties: object) -> None:
+    result = read(job("Failed", properties=properties), JOB, NOON)
+
+    assert result == Terminal(FinalStatus.FAILED, None, created_at=CREATED, ended_at=ENDED)
+
+
+TIMES = [
+    ("2026-11-23T11:00:00Z", NOON - timedelta(hours=1)),
+    ("2026-11-23T11:00:00", NOON - timedelta(hours=1)),
+    ("2026-11-23T11:00:00.0000000Z", NOON - timedelta(hours=1)),
+    ("2026-11-23T11:00:00.9999999", NOON - timedelta(hours=1) + timedelta(milliseconds=999)),
+    ("2026-11-23T13:00:00+02:00", NOON - timedelta(hours=1)),
+    ("2026-11-23T12:59:59Z", NOON + timedelta(minutes=59, seconds=59)),
+    ("2026-11-23T13:00:01Z", None),
+    ("2025-11-23T12:00:00Z", NOON - timedelta(days=365)),
+    ("2025-11-22T11:59:59Z", None),
+    ("0001-01-01T00:00:00", None),
+    ("0001-01-01T00:00:00+14:00", None),
+    ("9999-12-31T23:59:59.9999999Z", None),
+    ("9999-12-31T23:59:59-14:00", None),
+    ("2026-11-23", None),
+    ("soon", None),
+    ("", None),
+    ("Z", None),
+    (1795435200, None),
+    (None, None),
+    ([], None),
+]
+
+
+@pytest.mark.parametrize(("text", "instant"), TIMES)
+def test_a_time_of_a_job_is_read_or_unknown(text: object, instant: datetime | None) -> None:
+    """A placeholder of a missing time, like the year 1, would distort ages, and Table storage stores no such time."""
+    created, ended = read(job(createdDateTime=text), JOB, NOON), read(job(lastActionDateTime=text), JOB, NOON)
+
+    assert isinstance(created, Terminal)
+    assert isinstance(ended, Terminal)
+    assert (created.created_at, ended.ended_at) == (instant, instant)
+    assert read(job("Running", createdDateTime=text), JOB, NOON) == Pending("Running", instant)
+
+
+def test_times_are_read_of_jobs_only() -> None:
+    """An operation with the same columns has its body, and no times."""
+    reply = job(id=ASKED.id)
+
+    result = read(reply, ASKED, NOON)
+
+    assert isinstance(result, Terminal)
+    assert (result.created_at, result.ended_at, result.why) == (None, None, None)
+    assert result.body is not None
+
+
+@pytest.mark.parametrize(
+    ("reply", "detail"),
+    [
+        (job(id="deck-2"), "HTTP 200 about another job"),
+        (job(id=7), "HTTP 200 about another job"),
+        (job(None), "HTTP 200 without a status"),
+        (job(" "), "HTTP 200 without a status"),
+        (Reply(status=200, body=b"[]"), "HTTP 200 without a JSON object"),
+    ],
+)
+def test_an_unknown_answer_about_a_job_is_an_error(reply: Reply, detail: str) -> None:
+    assert read(reply, JOB, NOON) == TransientError(PollError(PollErrorKind.INVALID_RESPONSE, detail))
+
+
+#: Places of a job where the upstream, or a client through the upstream, can put a secret.
+SECRETS = [
+    job_reply("deck-1", "Succeeded", created_at=CREATED, ended_at=ENDED),
+    job_reply("deck-1", "Running", created_at=CREATED),
+    job_reply(
+        "deck-1", "Failed", error={"code": "X", "message": f"see https://a/?sig={JOB_SECRET} or sig={JOB_SECRET}"}
+    ),
+    job("Failed", properties={"error": {"code": f"https://a/{JOB_SECRET}", "message": f"SIG%3d{JOB_SECRET}"}}),
+    job(f"https://results.example.com/?sig={JOB_SECRET}"),
+    job("Running", createdDateTime=JOB_SECRET),
+    job(id=f"https://results.example.com/?sig={JOB_SECRET}"),
+    Reply(status=400, body=json.dumps({"error": {"code": "X", "message": f"no https://a/?sig={JOB_SECRET}"}}).encode()),
+    Reply(status=401, body=json.dumps({"code": f"blob://{JOB_SECRET}", "message": f"sig={JOB_SECRET}"}).encode()),
+]
+
+
+@pytest.mark.parametrize("reply", SECRETS)
+def test_a_result_about_a_job_has_no_secret(reply: Reply) -> None:
+    assert JOB_SECRET in reply.body.decode()
+
+    assert JOB_SECRET not in repr(read(reply, JOB, NOON))
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["id", "status", "createdDateTime", "lastActionDateTime", "properties", "outputs", "error"]),
+        json_values | st.sampled_from(["Failed", "Succeeded", "deck-1", "0001-01-01T00:00:00+14:00"]),
+    )
+)
+def test_any_json_can_be_read_as_a_job(body: dict[str, Any]) -> None:
+    """Raises no exception. Times are whole milliseconds of UTC, and not implausible."""
+    result = read(Reply(status=200, body=json.dumps(body).encode()), JOB, NOON)
+
+    times = (result.created_at, getattr(result, "ended_at", None)) if isinstance(result, Pending | Terminal) else ()
+    assert all(at is None or (at.tzinfo is UTC and abs(at - NOON) <= timedelta(days=366)) for at in times)
+    assert not isinstance(result, Terminal) or result.body is None
+
+
+REGIONAL = "https://westeurope.api.cognitive.microsoft.com"
+HERE = "https://speech.example.com"
+
+
+@pytest.mark.parametrize(
+    ("location", "id_"),
+    [
+        (f"{HERE}/avatar/batchsyntheses/deck-1?api-version=2024-08-01", "deck-1"),
+        (f"{HERE}/avatar/batchsyntheses/deck-1/", "deck-1"),
+        (f"{HERE}:443/avatar/batchsyntheses/deck-1", "deck-1"),
+        ("HTTPS://SPEECH.EXAMPLE.COM/avatar/batchsyntheses/Deck-1#part", "Deck-1"),
+        (f"{REGIONAL}/avatar/batchsyntheses/deck-1", "deck-1"),
+        (f"{HERE}/avatar/batchsyntheses/deck%2D1", "deck-1"),
+        (f"{HERE}/avatar/batchsyntheses/deck%2F1", None),
+        (f"{HERE}/avatar/batchsyntheses/deck-1//", None),
+        (f"{HERE}/avatar/batchsyntheses/deck-1/outputs", None),
+        (f"{HERE}/avatar/batchsyntheses/", None),
+        (f"{HERE}/avatar/batchsyntheses/ab", None),
+        (f"{HERE}/avatar/batchsynthesises/deck-1", None),
+        (f"{HERE}/avatar/operations/deck-1", None),
+        (f"{HERE}/texttospeech/batchsyntheses/deck-1", None),
+        (f"{HERE}/speech/avatar/batchsyntheses/deck-1", None),
+        ("http://speech.example.com/avatar/batchsyntheses/deck-1", None),
+        (f"{HERE}:8443/avatar/batchsyntheses/deck-1", None),
+        ("https://other.example.com/avatar/batchsyntheses/deck-1", None),
+        ("https://[/avatar/batchsyntheses/deck-1", None),
+        (f"{HERE}:port/avatar/batchsyntheses/deck-1", None),
+        ("deck-1", None),
+        ("", None),
+    ],
+)
+def test_a_location_of_a_job_is_parsed_at_its_source_only(location: str, id_: str | None) -> None:
+    found = source(HERE, other_endpoints=(REGIONAL,)).locate(location, Kind.JOB)
+
+    assert found == (None if id_ is None else OperationRef("default", id_, Kind.JOB))
+
+
+@pytest.mark.parametrize(
+    ("path", "has_jobs"),
+    [
+        ("avatar", True),
+        ("texttospeech", True),
+        ("customvoice", False),
+        ("videotranslation", False),
+        ("speechtotext", False),
+    ],
+)
+def test_only_batch_synthesis_has_jobs(path: str, *, has_jobs: bool) -> None:
+    """Operations of the same source are found in any case."""
+    known = source(HERE, path=path)
+
+    assert known.has_jobs is has_jobs
+    assert (known.locate(f"{HERE}/{path}/batchsyntheses/deck-1", Kind.JOB) is not None) is has_jobs
+    assert known.locate(f"{HERE}/{path}/operations/deck-1") == OperationRef("default", "deck-1")
+    assert known.locate(f"{HERE}/{path}/batchsyntheses/deck-1") is None

@@ -1,7 +1,6 @@
 """A bridge with fakes: storage in memory, a stopped clock, scripted upstream and receivers."""
 
 import base64
-import json
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -101,33 +100,6 @@ def status_reply(operation_id: str, status: str) -> Reply:
     return Reply(status=200, body=f'{{"id": "{operation_id}", "status": "{status}"}}'.encode())
 
 
-#: Part of each secret in an answer about a job.
-JOB_SECRET = "canary-of-the-job"
-
-_SIGNED_URL = f"https://results.example.com/{JOB_SECRET}.mp4?sv=2024-08-04&se=2026-11-26&sig={JOB_SECRET}%3D"
-
-
-def job_reply(
-    job_id: str,
-    status: str,
-    *,
-    created_at: datetime | None = None,
-    ended_at: datetime | None = None,
-    error: object = None,
-) -> Reply:
-    """Return an answer about a job, in the format of the reference, with secrets where a job has secrets."""
-    body = {
-        "id": job_id,
-        "status": status,
-        "createdDateTime": None if created_at is None else f"{created_at:%Y-%m-%dT%H:%M:%S.%f}4Z",
-        "lastActionDateTime": None if ended_at is None else f"{ended_at:%Y-%m-%dT%H:%M:%S.%f}4",
-        "inputKind": "PlainText",
-        "properties": {"timeToLiveInHours": 744, "destinationContainerUrl": _SIGNED_URL, "error": error},
-        "outputs": {"result": _SIGNED_URL, "summary": f"{JOB_SECRET}/summary.json"},
-    }
-    return Reply(status=200, body=json.dumps(body).encode())
-
-
 class FakeUpstream:
     """Scripted upstream that records the polls. An operation and a job with the same id have separate scripts."""
 
@@ -157,7 +129,7 @@ class FakeUpstream:
 
 
 def _reply(id_: str, kind: Kind, status: str = "Running") -> Reply:
-    return job_reply(id_, status) if kind is Kind.JOB else status_reply(id_, status)
+    return factories.job_reply(id_, status) if kind is Kind.JOB else status_reply(id_, status)
 
 
 @dataclass(frozen=True, slots=True)
