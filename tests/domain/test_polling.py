@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bridge.domain.ids import OperationRef
-from bridge.domain.operation import FinalStatus, PollState
+from bridge.domain.ids import Kind, OperationRef
+from bridge.domain.operation import Explanation, FinalStatus, PollState
 from bridge.domain.poll_schedule import ExponentialSchedule
 from bridge.domain.polling import Circumstances, Finish, PollAgain, PollingPolicy, after_poll, last_deadline
 from bridge.domain.upstream import (
@@ -263,3 +263,77 @@ def test_an_error_is_counted_for_the_next_wait() -> None:
     assert waits == [15, 15, 16, 32]  # never below the least interval
     answered = after_poll(poll_state, Pending("Running"), at(1), POLICY)
     assert answered.poll_state.faults == 0
+
+
+JOB_STATE = replace(POLL_STATE, ref=OperationRef("default", "deck-1", Kind.JOB))
+
+
+@pytest.mark.parametrize(
+    ("known", "named", "created_at"),
+    [
+        (None, at(-2), at(-2)),
+        (at(-2), None, at(-2)),
+        (at(-2), at(-1), at(-1)),  # the job was deleted, and created again
+        (None, at(1.5), at(1)),
+        (None, None, None),
+    ],
+)
+def test_the_age_of_a_job_counts_from_its_creation(
+    known: datetime | None, named: datetime | None, created_at: datetime | None
+) -> None:
+    """A creation ahead of the bridge's clock is now. The deadline still counts from the registration."""
+    state = replace(JOB_STATE, created_at=known)
+
+    decision = after_poll(state, Pending("Running", named), at(1), POLICY)
+
+    assert isinstance(decision, PollAgain)
+    assert decision.poll_state.created_at == created_at
+    assert decision.poll_state.began_at == (created_at or POLL_STATE.registered_at)
+    assert isinstance(after_poll(state, Pending("Running", named), at(23.9), POLICY), PollAgain)
+    assert isinstance(after_poll(state, Pending("Running", named), at(24), POLICY), Finish)
+
+
+@pytest.mark.parametrize(
+    ("created", "ended", "known"),
+    [
+        (at(-2), at(-1), (at(-2), at(-1))),
+        (at(-2), at(1.1), (at(-2), at(1))),
+        (at(1.1), at(1.2), (at(1), at(1))),
+        (None, at(-1), (at(-3), at(-1))),
+        (at(-2), None, (at(-2), None)),
+    ],
+)
+def test_the_end_of_a_job_has_the_times_of_the_upstream(
+    created: datetime | None, ended: datetime | None, known: tuple[datetime | None, datetime | None]
+) -> None:
+    """No time is after the poll, even if the upstream's clock is ahead. An earlier answer gives a missing creation."""
+    why = Explanation("X", "y")
+    state = replace(JOB_STATE, created_at=at(-3))
+
+    decision = after_poll(state, Terminal(FinalStatus.FAILED, None, why, created, ended), at(1), POLICY)
+
+    assert isinstance(decision, Finish)
+    assert (decision.poll_state.created_at, decision.ended_at) == known
+    assert (decision.why, decision.body, decision.reason) == (why, None, None)
+
+
+def test_a_job_that_is_given_up_has_its_creation_and_no_end() -> None:
+    decision = after_poll(replace(JOB_STATE, created_at=at(-2)), NotFound(http_error(404)), at(24), POLICY)
+
+    assert isinstance(decision, Finish)
+    assert (decision.final_status, decision.ended_at) == (FinalStatus.EXPIRED, None)
+    assert decision.poll_state.created_at == at(-2)
+
+
+@pytest.mark.parametrize(
+    ("state", "why", "is_explained"),
+    [(POLL_STATE, None, True), (POLL_STATE, Explanation("X", ""), False), (JOB_STATE, None, False)],
+)
+def test_only_a_failed_operation_is_explained_by_another_request(
+    state: PollState, why: Explanation | None, *, is_explained: bool
+) -> None:
+    """The answer about a failed job has the reason already, or the job has none."""
+    decision = after_poll(state, Terminal(FinalStatus.FAILED, None, why), at(1), POLICY)
+
+    assert isinstance(decision, Finish)
+    assert decision.can_be_explained is is_explained

@@ -43,9 +43,9 @@ def registration(
     )
 
 
-def operation(operation_id: str = "operation-1", **columns: Any) -> Operation:
+def operation(operation_id: str = "operation-1", *, kind: Kind = Kind.OPERATION, **columns: Any) -> Operation:
     """Return an operation that was registered at NOON, with the columns that differ from it."""
-    return Operation(ref=OperationRef("default", operation_id), **{"registered_at": NOON, "due": "", **columns})
+    return Operation(ref=OperationRef("default", operation_id, kind), **{"registered_at": NOON, "due": "", **columns})
 
 
 def completed(final_status: FinalStatus = FinalStatus.SUCCEEDED, **columns: Any) -> OperationCompleted:
