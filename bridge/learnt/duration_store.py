@@ -83,14 +83,14 @@ class DurationStore:
     def observe(self, poll_state: PollState, result: PollResult, now: datetime) -> None:
         """Learn from an answer: the operation still runs, or has ended since the last poll that saw it running.
 
-        The end of a job is exact. The first answer about a job shows when its age began.
+        The first answer about a job shows when its age began. If the last one has both times, the duration is exact:
+        the two are of the same clock, so the duration holds even if that clock is ahead.
         """
         if not isinstance(result, Pending | Terminal):
             return  # no evidence of a duration
         state = replace(poll_state, created_at=result.created_at or poll_state.created_at)
         seen, age = seen_age(state), seconds(now - state.began_at)
-        ended_at = result.ended_at if isinstance(result, Terminal) else None
-        exact = None if ended_at is None else seconds(min(ended_at, now) - state.began_at)
+        exact = _exact_age(state, result)
         if exact is None and age <= seen:
             return
         collection = poll_state.ref.collection
@@ -183,3 +183,11 @@ class DurationStore:
             lean_on = None if group is None else self._curve(collection, None)
             self._curves[key] = self.model(collection, group).curve(lean_on)
         return self._curves[key]
+
+
+def _exact_age(poll_state: PollState, result: Pending | Terminal) -> float | None:
+    """Return the age in seconds at which a job ended, or None if the upstream's times do not show that."""
+    if not isinstance(result, Terminal) or result.ended_at is None or poll_state.created_at is None:
+        return None
+    age = (result.ended_at - poll_state.created_at).total_seconds()
+    return age if age >= 0 else None

@@ -3,20 +3,25 @@
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
 from bridge.api.handlers import Handlers
-from bridge.domain.upstream import Reply
+from bridge.domain.ids import Kind, OperationRef
+from bridge.domain.operation import FinalStatus, PollState
+from bridge.domain.upstream import Pending, PollResult, Reply, Terminal
 from bridge.learnt.duration_store import MAX_GROUPS
-from bridge.learnt.durations import EDGES, DurationModel
+from bridge.learnt.durations import EDGES, DurationModel, bucket_at
 from bridge.storage.keys import SOURCES_PARTITION, duration_key
 from bridge.storage.records import decode
 from bridge.storage.table import ANY, Merge, Transaction
+from bridge.testing import MemoryTable
 from tests.support.faults import OBSERVATION, faulty
-from tests.support.harness import Harness, harness
+from tests.support.harness import NOON, Harness, harness
 from tests.support.http import Client
 from tests.support.poll_errors import TIMED_OUT
+from tests.support.schedules import learnt_schedule
 
 HOOK = "https://receiver.example.com/hook"
 
@@ -405,3 +410,97 @@ def test_two_kinds_of_operations_are_learnt_as_two_peaks() -> None:
     assert early > 0.4
     assert late > 0.3
     assert between < 0.1
+
+
+def after(seconds: float) -> datetime:
+    """Return a time after noon."""
+    return NOON + timedelta(seconds=seconds)
+
+
+JOB = PollState(ref=OperationRef("default", "deck-1", Kind.JOB), registered_at=after(50))
+
+
+def ended(created: float | None, at: float | None) -> Terminal:
+    """Return the end of a job with the times of the upstream."""
+    return Terminal(
+        FinalStatus.SUCCEEDED,
+        None,
+        created_at=None if created is None else after(created),
+        ended_at=None if at is None else after(at),
+    )
+
+
+def learnt(*answers: tuple[PollState, PollResult, float], group: str | None = None) -> DurationModel:
+    """Return the model of jobs after some answers, each with the state before the poll and the time."""
+    table = MemoryTable()
+    schedule = learnt_schedule(table)
+    for state, result, at in answers:
+        schedule.observe(replace(state, group=group), result, after(at))
+    schedule.end()
+    row = table.get(SOURCES_PARTITION, duration_key("default.jobs", group))
+    return DurationModel() if row is None else decode(DurationModel, None, row.values)
+
+
+@pytest.mark.parametrize("offset", [0, 300, -300])
+def test_the_end_of_a_job_is_learnt_as_the_upstream_says(offset: float) -> None:
+    """The registration was late, and the polls were far apart. A clock of the upstream that differs changes nothing."""
+    created, end = offset, offset + 100.0
+
+    model = learnt((JOB, ended(created, end), 500))
+
+    assert {number: count for number, count in enumerate(model.completions) if count} == {bucket_at(100): 1}
+    assert sum(model.exposure) == pytest.approx(100, rel=1e-4)
+
+
+def test_a_job_was_at_risk_since_its_creation() -> None:
+    """The first answer shows the age. Later answers add only the time since the answer before."""
+    seen = replace(JOB, created_at=NOON, seen_running_at=after(60))
+
+    model = learnt((JOB, Pending("Running", NOON), 60), (seen, ended(0, 100), 120))
+
+    assert sum(model.completions) == 1
+    assert sum(model.exposure) == pytest.approx(100, rel=1e-4)
+
+
+@pytest.mark.parametrize("times", [(None, None), (None, 80), (0, None), (90, 80)], ids=str)
+def test_an_end_without_both_times_is_learnt_between_two_polls(times: tuple[float | None, float | None]) -> None:
+    """An end before the creation is a contradiction."""
+    model = learnt((JOB, ended(*times), 150))
+
+    assert sum(model.completions) == pytest.approx(1, rel=1e-4)
+    assert len([count for count in model.completions if count]) > 1
+
+
+def test_an_end_without_a_creation_is_exact_if_an_earlier_answer_had_one() -> None:
+    model = learnt((replace(JOB, created_at=NOON), ended(None, 100), 500))
+
+    assert model.completions[bucket_at(100)] == 1
+
+
+def test_a_group_of_jobs_is_learnt_exactly_too() -> None:
+    model = learnt((JOB, ended(0, 100), 500), group="decks")
+
+    assert model.completions[bucket_at(100)] == 1
+
+
+def test_jobs_and_operations_of_a_source_and_group_have_separate_models() -> None:
+    """The ids are the same. Neither a forecast nor a poll of the one uses the other's model."""
+    table = MemoryTable()
+    schedule = learnt_schedule(table)
+    operation = replace(JOB, ref=OperationRef("default", "deck-1"), registered_at=NOON, group="decks")
+    for _ in range(50):
+        schedule.observe(replace(JOB, group="decks"), ended(0, 3000), after(3000))
+        schedule.observe(operation, Terminal(FinalStatus.SUCCEEDED, None), after(20))
+    schedule.end()
+    rows = table.range(SOURCES_PARTITION, "dur:", "dur;")
+    schedule.begin(rows)
+
+    keys = [duration_key(collection, group) for collection in ("default", "default.jobs") for group in (None, "decks")]
+    assert [row.key for row in rows] == sorted(keys)
+    forecasts = {(each.kind, each.group): each for each in schedule.forecasts(rows, {"default": 1.0}, polls=3)}
+    medians = {name: each.median or 0.0 for name, each in forecasts.items()}
+    assert all(medians[Kind.OPERATION, group] < 40 for group in (None, "decks"))
+    assert all(medians[Kind.JOB, group] > 1000 for group in (None, "decks"))
+    born = {state.ref.kind: replace(state, registered_at=NOON) for state in (JOB, operation)}
+    polls = {kind: schedule.next_poll(state, NOON, price=1.0) for kind, state in born.items()}
+    assert polls[Kind.OPERATION] < polls[Kind.JOB]

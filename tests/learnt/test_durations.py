@@ -1,13 +1,15 @@
 """The duration model: hazards remain valid after any observation."""
 
 import math
+import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.domain.errors import UnreadableRow
-from bridge.learnt.durations import EDGES, HALF_LIFE, DurationModel, Observations
+from bridge.learnt.durations import EDGES, HALF_LIFE, DurationModel, Observations, bucket_at
 from bridge.storage.records import decode, for_insert, for_merge
 
 AGES = st.floats(0, 100_000, allow_nan=False)
@@ -163,3 +165,57 @@ def test_age_of_a_share_is_the_inverse_of_survival(model: DurationModel, share: 
     curve = model.curve()
 
     assert curve.survival(curve.outlived_by(share)) == pytest.approx(share)
+
+
+@given(AGES, st.lists(AGES, max_size=6))
+def test_an_exact_end_is_learnt_alike_after_any_polls(age: float, polls: list[float]) -> None:
+    """One completion in the bucket of the end, and the exposure up to the end. Polls add no bias."""
+    observations, curve, seen = Observations(), DurationModel().curve(), 0.0
+    for poll in sorted(poll for poll in polls if poll < age):
+        observations.running(curve, seen, poll)
+        seen = poll
+
+    observations.end_at(curve, seen, age)
+
+    assert observations.ended == 1
+    assert [number for number, count in enumerate(observations.completions) if count] == [bucket_at(age)]
+    assert sum(observations.completions) == 1
+    assert sum(observations.exposure) == pytest.approx(age)
+    assert all(seconds == 0 for seconds in observations.exposure[bucket_at(age) + 1 :])
+
+
+@given(AGES, AGES)
+def test_an_end_before_the_last_poll_counts_once_without_exposure(seen: float, age: float) -> None:
+    """The clock of the upstream can differ, and the job was already observed for longer."""
+    observations = Observations()
+
+    observations.end_at(DurationModel().curve(), max(seen, age), min(seen, age))
+
+    assert (sum(observations.completions), sum(observations.exposure)) == (1, 0)
+
+
+@pytest.mark.parametrize("median", [20, 100, 600])
+@pytest.mark.parametrize("gap", [0.5, 2, 8])
+def test_exact_ends_are_learnt_better_than_intervals(median: float, gap: float) -> None:
+    """200 lognormal durations, polled at a gap relative to the median. The error is that of the survival function."""
+    drawn = random.Random(f"{median} {gap}")
+    exact, between = DurationModel(), DurationModel()
+    for _ in range(200):
+        age = drawn.lognormvariate(math.log(median), 0.8)
+        polls = [number * gap * median for number in range(int(age / (gap * median)) + 2)]
+        sights = [(low, high, high >= age) for low, high in pairwise(polls)]
+        between = seen(between, *sights)
+        observations = Observations()
+        observations.end_at(exact.curve(), 0.0, age)
+        exact = exact.learn(observations)
+
+    assert error(exact, median) < 0.05
+    assert error(exact, median) < error(between, median)
+
+
+def error(model: DurationModel, median: float) -> float:
+    """Return the mean error of the survival function of a lognormal duration, up to two deviations from the median."""
+    ages = [median * math.exp(0.8 * step / 4) for step in range(-8, 9)]
+    curve = model.curve()
+    truth = [math.erfc(math.log(age / median) / 0.8 / math.sqrt(2)) / 2 for age in ages]
+    return sum(abs(curve.survival(age) - share) for age, share in zip(ages, truth, strict=True)) / len(ages)
