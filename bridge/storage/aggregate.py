@@ -119,6 +119,8 @@ def as_seen_by(registration: Registration, operation: Operation) -> Operation:
         last_error=None,
         body=None,
         error=None,
+        created_at=None,
+        ended_at=None,
     )
 
 

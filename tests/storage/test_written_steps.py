@@ -8,13 +8,14 @@ import pytest
 from bridge.domain.attempt import AttemptRecord
 from bridge.domain.delivery import REDISPATCH, DeliveryTask
 from bridge.domain.host_limits import Deferred
+from bridge.domain.ids import Kind
 from bridge.domain.operation import Explanation, FinalStatus, Operation, PollError, PollErrorKind
 from bridge.domain.outcome import Delivered, Gone
 from bridge.domain.polling import Finish, PollAgain
 from bridge.domain.registration import DeferredBy, InvalidTransition, Registration, State, Transition
 from bridge.domain.retry import DeadReason, Done, RetryAt
-from bridge.storage.aggregate import OperationAggregate
-from bridge.storage.due import DueHandle
+from bridge.storage.aggregate import OperationAggregate, as_seen_by
+from bridge.storage.due import DueHandle, restore
 from bridge.storage.index import index_key_of
 from bridge.storage.keys import DueKind, due_key, due_reference, partition_of, row_key
 from bridge.storage.records import Stored
@@ -309,3 +310,88 @@ def test_an_attempt_requires_a_claim(change: dict[str, None]) -> None:
     """The error names the bug."""
     with pytest.raises(InvalidTransition, match=r"^an attempt on a registration that is not claimed$"):
         deliver.Claimed.held(Stored(replace(CLAIMED, **change), "etag-r"))  # type: ignore[arg-type] # either of two
+
+
+JOB_REQUEST = registration(kind=Kind.JOB, tx="before")
+JOB = operation(kind=Kind.JOB, polls=7, due=due_key(NOON, DueKind.POLL, due_reference(JOB_REQUEST.ref.operation)))
+CREATED, ENDED = NOON - timedelta(hours=2), NOON + timedelta(minutes=1)
+JOB_END = Finish(
+    poll_state=replace(JOB.poll_state(), polls=8, created_at=CREATED),
+    final_status=FinalStatus.SUCCEEDED,
+    body=None,
+    reason=None,
+    error=None,
+    ended_at=ENDED,
+)
+
+
+def test_a_poll_of_a_job_stores_its_creation_in_both_rows() -> None:
+    """The due row decides on the next poll. The row of the job restores a missing due row."""
+    handle = DueHandle(partition=partition_of(JOB.ref), key=JOB.due, etag="etag-d")
+    state = replace(JOB.poll_state(), created_at=CREATED)
+
+    moved = poll.poll_again(handle, PollAgain(poll_state=state, at=LATER, status="Running", error=None), NOON)
+
+    assert (moved.changes["created_at"], moved.columns["created_at"]) == (CREATED, CREATED)
+    restored = restore(Stored(replace(JOB, created_at=CREATED), "etag-o"), tx="mine")
+    assert restored is not None
+    assert columns(restored, JOB.due)["created_at"] == CREATED
+
+
+def test_the_end_of_a_job_is_stored_with_its_times() -> None:
+    """The event has the same times."""
+    step, [task] = poll.finish(
+        aggregate(JOB_REQUEST, operation=JOB), JOB_END, path="avatar", now=LATER, tx="mine", retention=RETENTION
+    )
+
+    row = columns(step, row_key(JOB.ref))
+    assert (row["created_at"], row["ended_at"], row["finished_at"]) == (CREATED, ENDED, LATER)
+    assert row.get("body", "") == ""
+    message = str(columns(step, row_key(JOB_REQUEST.ref))["message_body"])
+    assert '"createdAt":"2026-11-23T10:00:00.000Z","endedAt":"2026-11-23T12:01:00.000Z"' in message
+    assert task.ref == JOB_REQUEST.ref
+
+
+def test_a_job_that_is_left_open_keeps_its_creation_and_has_no_end() -> None:
+    known = aggregate(JOB_REQUEST, operation=JOB, unreadable="f" * 16)
+
+    step, _ = poll.finish(known, JOB_END, path="avatar", now=LATER, tx="mine", retention=RETENTION)
+
+    row = columns(step, row_key(JOB.ref))
+    assert (row["created_at"], "ended_at" in row) == (CREATED, False)
+    assert columns(step, str(row["due"]))["created_at"] == CREATED
+
+
+def test_a_job_that_is_reopened_keeps_its_creation() -> None:
+    """The age of the job goes on. The end of the former generation, if any, is cleared."""
+    gone = replace(
+        JOB,
+        due=due_key(NOON, DueKind.PURGE, due_reference(JOB.ref)),
+        final_status=FinalStatus.EXPIRED,
+        created_at=CREATED,
+        ended_at=ENDED,
+    )
+
+    joined = register.register_further(aggregate(operation=gone), replace(JOB_REQUEST, tx="mine"), LATER, None)
+
+    assert (joined.operation.created_at, joined.operation.ended_at) == (CREATED, None)
+    assert columns(joined.transaction, joined.operation.due)["created_at"] == CREATED
+    row = columns(joined.transaction, row_key(JOB.ref))
+    assert ("created_at" in row, row["ended_at"]) == (False, "")
+
+
+@pytest.mark.parametrize(
+    ("finished_at", "times"), [(LATER, (CREATED, ENDED)), (NOON, (None, None)), (None, (None, None))]
+)
+def test_a_registration_sees_the_times_of_its_own_end_only(
+    finished_at: datetime | None, times: tuple[datetime | None, datetime | None]
+) -> None:
+    """Another registration can follow the job later, to another end."""
+    job = replace(
+        JOB, final_status=FinalStatus.SUCCEEDED, finished_at=LATER, created_at=CREATED, ended_at=ENDED, due="due:later"
+    )
+    ended = replace(JOB_REQUEST, state=State.PENDING, final_status=FinalStatus.EXPIRED, finished_at=finished_at)
+
+    seen = as_seen_by(ended, job)
+
+    assert (seen.created_at, seen.ended_at) == times

@@ -181,7 +181,7 @@ def _ended(before: Operation, decision: Finish, now: datetime, retention: timede
 
 def _left_open(before: Operation, poll_state: PollState, now: datetime) -> tuple[Operation, Insert]:
     key = due_key(now + UNREADABLE_WAIT, DueKind.POLL, due_reference(before.ref), instead_of=before.due)
-    after = replace(before, polls=poll_state.polls, last_polled_at=now, due=key)
+    after = replace(before, polls=poll_state.polls, last_polled_at=now, created_at=poll_state.created_at, due=key)
     return after, Insert(key, for_insert(poll_state))
 
 

@@ -185,7 +185,14 @@ def _reopen(operation: Stored[Operation], request: Registration, now: datetime) 
     due = due_key(now, DueKind.POLL, due_reference(before.ref))  # never the key of the purge that this replaces
     group = request.group or before.group
     after = Operation(
-        ref=before.ref, registered_at=now, group=group, owner=request.owner, polls=before.polls, due=due, tx=request.tx
+        ref=before.ref,
+        registered_at=now,
+        group=group,
+        owner=request.owner,
+        polls=before.polls,
+        created_at=before.created_at,
+        due=due,
+        tx=request.tx,
     )
     row = overwrite(operation, after, request.tx)
     return after, (row, Delete(before.due, ANY), Insert(due, for_insert(after.poll_state())))
