@@ -392,7 +392,7 @@ class ErrorAnswer(Response):
 
 
 class Delays(Response):
-    """The seconds from the start of a run to the delivery, for the callbacks of an hour."""
+    """The seconds from the end of a job, or from the start of a run, to the delivery, for the callbacks of an hour."""
 
     p50: _Amount = Field(description="Half of them.")
     p95: _Amount = Field(description="95% of them.")

@@ -136,6 +136,9 @@ class Registration:
     run_start: int = 1
     #: When the current run began: for the first run, when the bridge saw the end of the operation.
     run_began_at: datetime | None = None
+    #: From when the delay of a job's delivery counts: the end of the job, or the registration if that is later. None
+    #: for an operation and for a redelivery, whose delay counts from the start of the run.
+    delay_from: datetime | None = None
     #: The last attempt of the current run whose outcome is known. None before the first record of the run.
     last_recorded: LastAttempt | None = None
     #: The start times of the last runs after an attempt, and of the last retries that clients ordered, in milliseconds
@@ -231,7 +234,9 @@ class Registration:
             message_type=message.type,
             message_body=message.body,
         )
-        return _run_begun(waiting.moved(Transition.NOTIFY, now), now, due)
+        begun = _run_begun(waiting.moved(Transition.NOTIFY, now), now, due)
+        ended_at = completed.ended_at
+        return begun if ended_at is None else replace(begun, delay_from=max(ended_at, self.generation))
 
     def filtered(self, completed: OperationCompleted, now: datetime) -> "Registration":
         """Store an end that is not among the requested events. No message is composed."""
@@ -303,6 +308,11 @@ class Registration:
             due=None,
         )
 
+    def delay_at(self, now: datetime) -> timedelta | None:
+        """Return the delay of a delivery at `now`, never negative. None for rows of former versions."""
+        begin = self.delay_from or self.run_began_at
+        return None if begin is None else max(now - begin, timedelta(0))
+
     def postponed(self, at: datetime, *, due: str) -> "Registration":
         """End the attempt and schedule the next one of the run."""
         return _idle(self, next_attempt_at=at, due=due)
@@ -354,7 +364,12 @@ class Registration:
 def _run_begun(registration: Registration, now: datetime, due: str) -> Registration:
     fresh = _idle(registration, next_attempt_at=now, due=due)
     return replace(
-        fresh, run_start=fresh.last_attempt + 1, last_recorded=None, run_began_at=now, runs=fresh.counted_run(now)
+        fresh,
+        run_start=fresh.last_attempt + 1,
+        last_recorded=None,
+        run_began_at=now,
+        delay_from=None,
+        runs=fresh.counted_run(now),
     )
 
 

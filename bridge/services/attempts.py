@@ -68,7 +68,7 @@ class AttemptRecorder:
             self.repository.sleep(wait.total_seconds())
             waited += wait
             recorded = self._is_recorded(attempt, again)
-        _log_attempt(claimed.registration.record, attempt, decision, recorded=recorded)
+        _log_attempt(claimed.registration.record, attempt, decision, now, recorded=recorded)
 
     def _is_recorded(
         self,
@@ -104,22 +104,26 @@ class AttemptRecorder:
             deliver.fail_unsent(before, attempt, decision, now, tx=tx, drops_oldest=drops)
             for drops in deliver.ways_to_drop(record)
         )
-        return Commit(tuple(steps), lambda _: _log_attempt(record, attempt, decision, recorded=True))
+        return Commit(tuple(steps), lambda _: _log_attempt(record, attempt, decision, now, recorded=True))
 
 
 def _committed(transaction: Transaction) -> Commit[None]:
     return Commit((transaction,), lambda _: None)
 
 
-def _log_attempt(registration: Registration, attempt: AttemptRecord, decision: Decision, *, recorded: bool) -> None:
-    """Write the one log line of an attempt."""
+def _log_attempt(
+    registration: Registration, attempt: AttemptRecord, decision: Decision, now: datetime, *, recorded: bool
+) -> None:
+    """Write the one log line of an attempt that ended at `now`."""
+    at: datetime | None = None
+    delay: timedelta | None = None
     match decision:
         case Done():
-            then, at = "delivered", None
+            then, delay = "delivered", registration.delay_at(now)
         case RetryAt(at=at):
             then = "retry"
         case GiveUp(reason=reason):
-            then, at = f"dead: {reason}", None
+            then = f"dead: {reason}"
     log(
         Event.ATTEMPTED if recorded else Event.UNRECORDED,
         registration=attempt.ref.public_id,
@@ -132,6 +136,7 @@ def _log_attempt(registration: Registration, attempt: AttemptRecord, decision: D
         ms=attempt.duration_ms,
         then=then,
         next=at,
+        delay=None if delay is None else round(delay.total_seconds(), 3),
     )
 
 

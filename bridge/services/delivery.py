@@ -168,5 +168,6 @@ class Deliver:
         """Record the metrics of an attempt, after all writes."""
         kind = attempt.error if attempt.status is None else f"{attempt.status // 100}xx"
         self.telemetry.measure(Metric.ATTEMPTS, bridge__attempt__outcome=kind)
-        if isinstance(outcome, Delivered) and registration.run_began_at is not None:
-            self.telemetry.measure(Metric.DELAY, (self.clock() - registration.run_began_at).total_seconds())
+        delay = registration.delay_at(self.clock())
+        if isinstance(outcome, Delivered) and delay is not None:
+            self.telemetry.measure(Metric.DELAY, delay.total_seconds())

@@ -35,7 +35,8 @@ class Hour:
     begins: datetime
     delivered: int
     dead: int
-    #: From the start of the run to the delivery, in seconds, shortest first. Rows of former versions have none.
+    #: To the delivery, in seconds, shortest first: from the end of a job, which is exact, or from the start of the run.
+    #: Rows of former versions have none.
     delays: Sequence[float]
 
     def within(self, share: float) -> float:
@@ -61,11 +62,12 @@ def by_hour(entries: Iterable[IndexEntry], now: datetime) -> Sequence[Hour]:
 
 def _hour(begins: datetime, ended: Sequence[IndexEntry]) -> Hour:
     delivered = [each for each in ended if each.state is State.DELIVERED]
+    begins_and_ends = [(each.delay_from or each.run_began_at, each.since) for each in delivered]
     return Hour(
         begins=begins,
         delivered=len(delivered),
         dead=len(ended) - len(delivered),
-        delays=sorted(_seconds(each.since - each.run_began_at) for each in delivered if each.run_began_at is not None),
+        delays=sorted(_seconds(end - begin) for begin, end in begins_and_ends if begin is not None),
     )
 
 

@@ -43,6 +43,8 @@ class IndexEntry:
     last_recorded: LastAttempt | None = None
     #: When the current run of attempts began. Missing in rows of former versions.
     run_began_at: datetime | None = None
+    #: From when the delay of the delivery counts, if not from the start of the run.
+    delay_from: datetime | None = None
     next_attempt_at: datetime | None = None
     deferred_by: DeferredBy | None = None
     delivered_at: datetime | None = None
@@ -71,6 +73,7 @@ class IndexEntry:
             group=registration.group,
             last_recorded=registration.last_recorded,
             run_began_at=registration.run_began_at,
+            delay_from=registration.delay_from,
             next_attempt_at=registration.next_attempt_at,
             deferred_by=registration.deferred_by,
             delivered_at=registration.delivered_at,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -99,6 +99,28 @@ def test_a_completed_operation_begins_a_run_at_once() -> None:
     assert (plans(after), after.run_start) == ((LATER, None, None, None, "due:now"), 4)
     assert after.run_began_at == LATER
     assert len(after.expected_message().id) == len("msg_") + 32
+
+
+@pytest.mark.parametrize(
+    ("ended_at", "delay"),
+    [
+        (NOON - timedelta(days=1), timedelta(hours=2)),  # before the registration
+        (NOON + timedelta(minutes=20), timedelta(minutes=100)),
+        (None, timedelta(hours=1)),
+    ],
+)
+def test_the_delay_of_a_delivery_counts_from_the_end_of_a_job(ended_at: datetime | None, delay: timedelta) -> None:
+    """The end of an operation is unknown, so its delay counts from the poll that saw the end."""
+    after = REQUEST.notified(replace(COMPLETED, ended_at=ended_at), LATER, due="due:now")
+
+    assert after.delay_at(NOON + timedelta(hours=2)) == delay
+    assert after.delay_at(NOON - timedelta(days=9)) == timedelta(0)
+    again = after.ended(Transition.DELIVER, LATER).rerun(LATER, due="due:again")
+    assert again.delay_at(LATER + timedelta(seconds=5)) == timedelta(seconds=5)
+
+
+def test_a_registration_without_a_run_has_no_delay() -> None:
+    assert REQUEST.delay_at(LATER) is None
 
 
 def test_a_filtered_final_status_is_stored() -> None:

@@ -486,6 +486,7 @@ SHOWN_BY_TILE: dict[str, tuple[str, set[Any]]] = {
     "throttled-and-denied": ("what", {"denied source.denied", "throttled source.throttled"}),
     "operations-that-ended": ("final_status", {"Succeeded", "Failed"}),
     "attempts-by-what-follows": ("then", {"delivered", "dead: gone"}),
+    "seconds-from-the-end-to-the-delivery": ("slow", set()),
     "milliseconds-of-an-attempt": ("slow", set()),
     "receivers-that-take-nothing": ("host", {CLOSED}),
     "slowest-receivers-in-milliseconds": ("host", {CLOSED}),

@@ -52,6 +52,7 @@ def attempted(bridge: Harness, ref: RegistrationRef, **fields: Any) -> dict[str,
         "ms": 41,
         "then": "retry",
         "next": None,
+        "delay": None,
     }
     return usual | fields
 
@@ -69,7 +70,10 @@ def slowly(bridge: Harness, table: FaultyTable, seconds: float) -> Callable[[Tra
 @pytest.mark.parametrize(
     ("outcome", "expected"),
     [
-        (answered(204, address="203.0.113.7"), {"address": "203.0.113.7", "status": 204, "then": "delivered"}),
+        (
+            answered(204, address="203.0.113.7"),
+            {"address": "203.0.113.7", "status": 204, "then": "delivered", "delay": 0.041},
+        ),
         (answered(410, address="203.0.113.7"), {"address": "203.0.113.7", "status": 410, "then": "dead: gone"}),
         (answered(503, address=None), {"status": 503, "next": "2026-11-23T12:00:05.041Z"}),
         (
@@ -228,7 +232,14 @@ def test_an_attempt_that_could_not_be_recorded_is_one_line(caplog: pytest.LogCap
     bridge.deliver(task)
 
     expected = attempted(
-        bridge, task.ref, event="delivery.unrecorded", address="203.0.113.7", status=200, ms=0, then="delivered"
+        bridge,
+        task.ref,
+        event="delivery.unrecorded",
+        address="203.0.113.7",
+        status=200,
+        ms=0,
+        then="delivered",
+        delay=0,
     )
     assert lines_of(caplog) == [expected]
     assert bridge.pauses[:7] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 4.0]

@@ -112,6 +112,13 @@ def test_delays_count_from_the_start_of_the_run() -> None:
     assert [hour.within(share) for share in (0.5, 0.95, 1.0)] == [10, 19, 20]
 
 
+def test_delay_of_a_job_counts_from_its_end() -> None:
+    """The bridge saw the end 10 s before the delivery, and the job had ended 30 s before that."""
+    job = registration(at=NOON, state=State.DELIVERED, run_began_at=NOON - 10 * SECOND, delay_from=NOON - 40 * SECOND)
+
+    assert by_hour([IndexEntry.of(job), ended(2, NOON, took=20 * SECOND)], NOON)[-1].delays == [20, 40]
+
+
 def test_a_first_run_begins_with_the_completion_and_a_redelivery_at_its_own_start() -> None:
     """A redelivery weeks later does not count as a delay of weeks."""
     first = ended(1, NOON, took=None)

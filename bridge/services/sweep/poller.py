@@ -91,6 +91,7 @@ class Finisher:
         )
 
         def then(_: str) -> list[DeliveryTask]:
+            delay = max((now - _known_end(decision)).total_seconds(), 0.0)
             log(
                 Event.FINISHED,
                 operation=due_reference(ref),
@@ -99,12 +100,21 @@ class Finisher:
                 polls=decision.poll_state.polls,
                 age=round((now - decision.poll_state.began_at).total_seconds(), 3),
                 callbacks=len(tasks),
+                delay=round(delay, 3),
             )
-            before = decision.ended_at or decision.poll_state.seen_running_at or decision.poll_state.registered_at
-            self.sources.telemetry.measure(Metric.DETECTION, (now - before).total_seconds(), bridge__source=ref.source)
+            self.sources.telemetry.measure(Metric.DETECTION, delay, bridge__source=ref.source)
             return tasks
 
         return Commit((transaction,), then)
+
+
+def _known_end(decision: Finish) -> datetime:
+    """Return from when the end could be detected: the end of a job, which is exact, or the last poll before the end.
+
+    The bridge cannot detect an end before the registration.
+    """
+    state = decision.poll_state
+    return max(decision.ended_at or state.seen_running_at or state.registered_at, state.registered_at)
 
 
 #: How often the reason of a failure is requested before the event is sent without it.

@@ -1,9 +1,11 @@
 """Telemetry with OpenTelemetry's SDK: one trace from the client to the receiver, and the metrics."""
 
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
@@ -18,11 +20,13 @@ from bridge.adapters.telemetry.opentelemetry import OpenTelemetry
 from bridge.app import compose
 from bridge.dependencies import instrumented
 from bridge.domain.errors import StorageUnavailable
+from bridge.domain.ids import Kind
 from bridge.domain.outcome import Failure, Unreachable
 from bridge.domain.upstream import Reply
 from bridge.log import Event
 from bridge.storage.queue_message import read_task, write_task
 from bridge.telemetry import Metric, Step
+from tests.support.factories import NOON, job_reply
 from tests.support.harness import Harness, harness
 from tests.support.http import Client
 from tests.support.log_lines import lines_of
@@ -229,6 +233,30 @@ def test_a_delivered_registration_updates_each_metric(collected: Collected) -> N
     [detection] = points[Metric.DETECTION.value]
     assert isinstance(detection, HistogramDataPoint)
     assert detection.sum == 60
+
+
+@pytest.mark.parametrize(("ended", "detection"), [(80, 20), (-3600, 100), (110, 0)])
+def test_the_end_of_a_job_is_detected_since_its_exact_time(
+    collected: Collected, ended: float, detection: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At the earliest since the registration. A clock of the upstream that is ahead gives no negative value."""
+    caplog.set_level(logging.INFO)
+    bridge = collected.bridge
+    bridge.register("deck-1", kind=Kind.JOB)
+    ended_at = NOON + timedelta(seconds=ended)
+    bridge.upstream.script(
+        "deck-1",
+        job_reply("deck-1", "Succeeded", created_at=NOON - timedelta(days=1), ended_at=ended_at),
+        kind=Kind.JOB,
+    )
+    bridge.clock.advance(100)
+    bridge.sweep()
+
+    [point] = collected.points()[Metric.DETECTION.value]
+    assert isinstance(point, HistogramDataPoint)
+    assert point.sum == detection
+    [line] = [line for line in lines_of(caplog) if line["event"] == Event.FINISHED]
+    assert line["delay"] == detection
 
 
 def test_waiting_registrations_are_counted_once_a_minute(collected: Collected) -> None:

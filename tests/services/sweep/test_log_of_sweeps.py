@@ -209,6 +209,7 @@ def test_an_end_is_one_line(bridge: Harness, caplog: pytest.LogCaptureFixture) -
         "polls": 2,
         "age": 20.5,
         "callbacks": 2,
+        "delay": 20.5,
     }
     assert lines_of(caplog) == [finished, SOURCE_POLLED | {"finished": 1}, SWEPT | {"finished": 1, "overdue": 5}]
 
