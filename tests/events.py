@@ -7,15 +7,16 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from bridge.api.openapi import Schemas
-from bridge.api.webhooks import ENDED, PINGED
+from bridge.api.webhooks import ENDED, JOB_ENDED, PINGED
 from bridge.domain.events import Addressee, Format, Message, OperationCompleted, compose, ping
-from bridge.domain.ids import OperationRef, RegistrationRef
+from bridge.domain.ids import Kind, OperationRef, RegistrationRef
 from bridge.domain.keyring import Keyring
 from bridge.domain.operation import ExpiredReason, Explanation, FinalStatus
 from bridge.domain.time import iso
@@ -34,42 +35,52 @@ KEY = sha256(b"a key for tests of receivers").digest()
 SIGNED_REQUEST = "signed-request.json"
 
 OPERATION_ID = "06c7f835-e07b-4ac8-b33c-5b6df4a4eeef"
+JOB_ID = "deck-1"
 URL = "https://hooks.example.com/avatar"
 REGISTERED = datetime(2026, 11, 23, 15, 4, 5, 123_000, tzinfo=UTC)
 OBSERVED = REGISTERED + timedelta(minutes=5, seconds=35, milliseconds=881)
 
 
-def completed(final_status: FinalStatus) -> OperationCompleted:
-    """Return an operation's end. `Expired` stands for a rejected operation."""
+def completed(final_status: FinalStatus, kind: Kind = Kind.OPERATION) -> OperationCompleted:
+    """Return the end of an operation or a job. `Expired` stands for a rejected one."""
     is_ours = final_status is FinalStatus.EXPIRED
     whys = {
         FinalStatus.FAILED: Explanation("InvalidInput", "The avatar is unknown."),
         FinalStatus.EXPIRED: Explanation("BadRequest", "The api-version is not supported."),
     }
+    is_job = kind is Kind.JOB
     return OperationCompleted(
+        kind=kind,
         final_status=final_status,
+        status=None if is_ours else final_status.value,
         path="avatar",
         observed_at=OBSERVED,
         not_before=None if is_ours else OBSERVED - timedelta(seconds=20, milliseconds=493),
         reason=ExpiredReason.REFUSED if is_ours else None,
-        body=None if is_ours else json.dumps({"id": OPERATION_ID, "status": final_status.value}),
+        body=None if is_ours or is_job else json.dumps({"id": OPERATION_ID, "status": final_status.value}),
         why=whys.get(final_status),
+        created_at=None if is_ours or not is_job else REGISTERED - timedelta(seconds=2, milliseconds=410),
+        ended_at=None if is_ours or not is_job else OBSERVED - timedelta(seconds=8, milliseconds=77),
     )
 
 
-def message(final_status: FinalStatus, kind: Format = Format.STANDARD) -> Message:
+def message(final_status: FinalStatus, kind: Format = Format.STANDARD, about: Kind = Kind.OPERATION) -> Message:
     """Return the message of one receiver."""
-    ref = RegistrationRef.of(OperationRef("default", OPERATION_ID), owner="shared", callback_url=URL)
+    id_ = JOB_ID if about is Kind.JOB else OPERATION_ID
+    ref = RegistrationRef.of(OperationRef("default", id_, about), owner="shared", callback_url=URL)
     to = Addressee(ref=ref, owner="shared", callback_url=URL)
-    return compose(completed(final_status), to, metadata='{"video":"intro"}', generation=REGISTERED, format=kind)
+    ended = completed(final_status, about)
+    return compose(ended, to, metadata='{"video":"intro"}', generation=REGISTERED, format=kind)
 
 
 def samples() -> Iterator[tuple[str, Format, Message]]:
     """Yield every sample: file name, format and message."""
     for kind in Format:
         prefix = "" if kind is Format.STANDARD else f"{kind}."
-        for final_status in FinalStatus:
-            written = message(final_status, kind)
+        for about, final_status in product(Kind, FinalStatus):
+            if about is Kind.JOB and final_status is FinalStatus.CANCELED:
+                continue  # no job is canceled
+            written = message(final_status, kind, about)
             yield f"{prefix}{written.type}.json", kind, written
         written = ping(callback_url=URL, owner="shared", now=OBSERVED, nonce="5b6df4a4eeef06c7", format=kind)
         yield f"{prefix}{written.type}.json", kind, written
@@ -77,7 +88,7 @@ def samples() -> Iterator[tuple[str, Format, Message]]:
 
 def schema(kind: Format) -> dict[str, Any]:
     """Return the schema of a format, from the models of the description's webhooks."""
-    either: Any = ENDED[kind] | PINGED[kind]
+    either: Any = ENDED[kind] | JOB_ENDED[kind] | PINGED[kind]
     written = TypeAdapter(either).json_schema(schema_generator=Schemas)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

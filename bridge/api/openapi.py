@@ -21,7 +21,7 @@ from bridge.api.errors import ErrorCode
 from bridge.api.http_response import CLIENT_REQUEST_ID, REQUEST_ID
 from bridge.api.responses import ErrorAnswer, OperationWithRegistrations, Registered, RegistrationResponse, Response
 from bridge.api.routes import ALL_ROUTES, HEALTH, Route, Success, Tag
-from bridge.api.webhooks import ENDED, PINGED
+from bridge.api.webhooks import ENDED, JOB_ENDED, PINGED
 from bridge.domain.events import Format
 
 Json = dict[str, Any]
@@ -155,6 +155,7 @@ def document() -> Json:
         "paths": paths,
         "webhooks": {
             "operationEnded": _webhook("operationEnded", "An operation has ended", ENDED),
+            "jobEnded": _webhook("jobEnded", "A job has ended", JOB_ENDED),
             "pinged": _webhook("pinged", "A ping of the receiver", PINGED),
         },
         "components": {"schemas": _schemas(), "headers": _HEADERS, "securitySchemes": _SECURITY},
@@ -174,7 +175,7 @@ def _models() -> Iterator[type]:
     for route in ALL_ROUTES:
         yield from (each.model for each in route.responses.values() if each.model not in (None, str, dict))
         yield from () if route.body is None else (route.body,)
-    yield from (*ENDED.values(), *PINGED.values())
+    yield from (*ENDED.values(), *JOB_ENDED.values(), *PINGED.values())
 
 
 def _schemas() -> Json:

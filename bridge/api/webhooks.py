@@ -8,10 +8,12 @@ from typing_extensions import TypedDict  # pydantic reads the one of `typing` fr
 from bridge.api.responses import Moment
 from bridge.domain.events import EVENT_SOURCE, Format
 from bridge.domain.operation import FinalStatus
+from bridge.domain.upstream import JOB_PATHS
 
 _Type = Annotated[
     str, Field(pattern=rf"^[a-z]+\.operation\.({'|'.join(final_status.lower() for final_status in FinalStatus)})$")
 ]
+_JobType = Annotated[str, Field(pattern=rf"^({'|'.join(sorted(JOB_PATHS))})\.job\.(succeeded|failed|expired)$")]
 _Id = Annotated[str, Field(description="The `webhook-id`.")]
 
 
@@ -31,10 +33,9 @@ _Subscriber = Annotated[
 ]
 
 
-class EventData(TypedDict):
-    """The end of one operation, for one registration."""
+class _CommonData(TypedDict):
+    """The fields of every end, for one registration."""
 
-    operationId: Annotated[str, Field(description="The upstream's id of the operation.")]
     status: Annotated[
         Literal["Succeeded", "Failed", "Canceled", "Expired"],
         Field(description="How it ended. `Expired` is the bridge's own final status, after it gave up."),
@@ -53,11 +54,33 @@ class EventData(TypedDict):
         Literal["deadline", "notFound", "refused"] | None,
         Field(description="Why the bridge gave up; null for a final status of the upstream."),
     ]
+
+
+class EventData(_CommonData):
+    """The end of one operation, for one registration."""
+
+    operationId: Annotated[str, Field(description="The upstream's id of the operation.")]
     operation: Annotated[
         dict[str, Any] | None,
         Field(description="The upstream's final answer; null without one, or over 4 KiB."),
     ]
     error: Annotated[NotRequired[EventError], Field(description="The upstream's explanation of a failure, if known.")]
+
+
+class EventJob(TypedDict):
+    """A job as the upstream returned it last, without its outputs, which are secrets."""
+
+    id: Annotated[str, Field(description="The client's id of the job.")]
+    status: Annotated[str | None, Field(description="The upstream's last status; null if there was none.")]
+    createdAt: Annotated[Moment | None, Field(description="When the job was created; null if unknown.")]
+    endedAt: Annotated[Moment | None, Field(description="When the job ended, exactly; null if unknown.")]
+    error: Annotated[EventError | None, Field(description="The upstream's explanation of a failure; null without one.")]
+
+
+class JobEventData(_CommonData):
+    """The end of one job, for one registration."""
+
+    job: EventJob
 
 
 class PingData(TypedDict):
@@ -73,6 +96,14 @@ class OperationEvent(TypedDict):
     type: _Type
     timestamp: Moment
     data: EventData
+
+
+class JobEvent(TypedDict):
+    """A job has ended."""
+
+    type: _JobType
+    timestamp: Moment
+    data: JobEventData
 
 
 class PingEvent(TypedDict):
@@ -96,6 +127,19 @@ class OperationCloudEvent(TypedDict):
     data: EventData
 
 
+class JobCloudEvent(TypedDict):
+    """A job has ended, in the form of CloudEvents 1.0."""
+
+    specversion: Literal["1.0"]
+    id: _Id
+    source: Annotated[str, Field(pattern=f"^{EVENT_SOURCE}/[a-z0-9-]+$")]
+    type: _JobType
+    time: Moment
+    datacontenttype: Literal["application/json"]
+    subject: Annotated[str, Field(description="The job's id.")]
+    data: JobEventData
+
+
 class PingCloudEvent(TypedDict):
     """A test of whether the receiver can be reached, in the form of CloudEvents 1.0."""
 
@@ -108,6 +152,7 @@ class PingCloudEvent(TypedDict):
     data: PingData
 
 
-#: The events by format: the end of an operation, and a ping.
+#: The events by format: the end of an operation, the end of a job, and a ping.
 ENDED = {Format.STANDARD: OperationEvent, Format.CLOUDEVENTS: OperationCloudEvent}
+JOB_ENDED = {Format.STANDARD: JobEvent, Format.CLOUDEVENTS: JobCloudEvent}
 PINGED = {Format.STANDARD: PingEvent, Format.CLOUDEVENTS: PingCloudEvent}

@@ -78,6 +78,6 @@ def hold_request(name: str, body: bytes) -> None:
 def hold_event(content_type: str, body: bytes) -> None:
     """Assert that a callback matches one of the webhooks."""
     event = json.loads(body)
-    name = "pinged" if event["type"] == "bridge.ping" else "operationEnded"
+    name = {"bridge": "pinged", "job": "jobEnded"}.get(event["type"].split(".")[-2], "operationEnded")
     content = document()["webhooks"][name]["post"]["requestBody"]["content"]
     validator(content[content_type]["schema"]["$ref"].rpartition("/")[2]).validate(event)
