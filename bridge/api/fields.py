@@ -22,11 +22,11 @@ from bridge.domain.callback_url import (
     normalise_host,
 )
 from bridge.domain.custom_headers import MAX_HEADER_BYTES, MAX_HEADERS, NAME, RESERVED, RESERVED_PREFIXES, VALUE
-from bridge.domain.ids import GROUP, OPERATION_ID, SOURCE_NAME, OperationRef
+from bridge.domain.ids import GROUP, OPERATION_ID, SOURCE_NAME, Kind, OperationRef
 from bridge.domain.outcome import Failure
 from bridge.domain.text import size_in_utf8
 from bridge.domain.time import parse_instant
-from bridge.domain.upstream import Source
+from bridge.domain.upstream import JOB_PATHS, RESOURCES, Source
 
 #: The limit of a body in bytes.
 MAX_BODY_BYTES = 65_536
@@ -177,9 +177,9 @@ class ValidationContext:
     #: Returns an early reason to refuse a callback URL, from a name lookup, or None if none is known.
     check_destination: Callable[[str], str | None]
 
-    def locate(self, location: str) -> OperationRef | None:
-        """Parse a whole `Operation-Location`. Returns None if it belongs to no configured source."""
-        found = (source.locate(location) for source in self.sources.values())
+    def locate(self, location: str, kind: Kind = Kind.OPERATION) -> OperationRef | None:
+        """Parse the whole URL of an operation or a job. Returns None if it belongs to no configured source."""
+        found = (source.locate(location, kind) for source in self.sources.values())
         return next((ref for ref in found if ref is not None), None)
 
 
@@ -203,18 +203,31 @@ def _operation_id(value: str) -> str:
 
 
 _FOREIGN_LOCATION = (
-    "is not an operation of a configured source; those are: {known}. "
-    "operationId works whatever the endpoint: send the id alone"
+    "is not an {kind} of a configured source; those are: {known}. "
+    "{kind}Id works whatever the endpoint: send the id alone"
 )
+_FOREIGN_JOB = _FOREIGN_LOCATION.replace("an {kind}", "a {kind}")
+#: The answer without any source that has jobs.
+_NO_JOBS = "is not a job of a configured source: no source has jobs, which the paths {paths} have"
 
 
 def _operation_location(value: str, info: ValidationInfo) -> str:
-    context = context_of(info)
-    if context.locate(value) is None:
-        places = [f"{at}/{each.path}/operations/…" for each in context.sources.values() for at in each.endpoints]
-        known = {"known": ", ".join(places)}
-        raise PydanticCustomError("location", _FOREIGN_LOCATION, known)
-    return value
+    return _location(value, context_of(info), Kind.OPERATION)
+
+
+def _job_location(value: str, info: ValidationInfo) -> str:
+    return _location(value, context_of(info), Kind.JOB)
+
+
+def _location(value: str, context: ValidationContext, kind: Kind) -> str:
+    if context.locate(value, kind) is not None:
+        return value
+    sources = [each for each in context.sources.values() if kind is Kind.OPERATION or each.has_jobs]
+    if not sources:
+        raise PydanticCustomError("location", _NO_JOBS, {"paths": " and ".join(sorted(JOB_PATHS))})
+    places = [f"{at}/{each.path}/{RESOURCES[kind]}/…" for each in sources for at in each.endpoints]
+    message = _FOREIGN_JOB if kind is Kind.JOB else _FOREIGN_LOCATION
+    raise PydanticCustomError("location", message, {"known": ", ".join(places), "kind": kind.value})
 
 
 def _written_url(value: str, info: ValidationInfo) -> str:
@@ -302,11 +315,14 @@ def _shown_headers() -> dict[str, Any]:
 
 _SHOWN_URL = Field(json_schema_extra={"format": "uri", "pattern": _URL, "maxLength": MAX_URL_LENGTH})
 
-#: An operation's id in the upstream's format.
+#: The id of an operation or a job in the upstream's format.
 OperationId = Annotated[str, AfterValidator(_operation_id), Field(json_schema_extra={"pattern": _whole(OPERATION_ID)})]
 
 #: A whole `Operation-Location` of a configured source.
 OperationLocation = Annotated[str, AfterValidator(_operation_location)]
+
+#: A whole URL of a job of a configured source.
+JobLocation = Annotated[str, AfterValidator(_job_location)]
 
 #: A normalised callback URL that the rules allow.
 WrittenUrl = Annotated[str, AfterValidator(_written_url), _SHOWN_URL]

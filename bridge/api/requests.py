@@ -16,6 +16,7 @@ from bridge.api.fields import (
     Headers,
     Host,
     Instant,
+    JobLocation,
     Metadata,
     OperationId,
     OperationLocation,
@@ -28,20 +29,21 @@ from bridge.api.fields import (
 from bridge.api.query import CursorText, read_cursor
 from bridge.domain.custom_headers import MAX_HEADER_BYTES, OwnHeaders, faults
 from bridge.domain.events import Format
-from bridge.domain.ids import OperationRef, RegistrationRef
+from bridge.domain.ids import Kind, OperationRef, RegistrationRef
 from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import Registration, State
 from bridge.domain.text import read_traceparent
-from bridge.domain.upstream import DEFAULT_SOURCE
+from bridge.domain.upstream import DEFAULT_SOURCE, JOB_PATHS
 from bridge.services.bulk_redelivery import Order
 from bridge.storage.index import CursorCipher, EntryFilter
 
 _FINAL_STATUSES = tuple(FinalStatus)
 
 
-_EITHER: list[JsonValue] = [
-    {"required": [name], "properties": {name: {"type": "string"}}} for name in ("operationId", "operationLocation")
-]
+#: The fields that name an operation or a job. A registration has exactly one of them.
+_NAMES = ("operationId", "operationLocation", "jobId", "jobLocation")
+
+_EITHER: list[JsonValue] = [{"required": [name], "properties": {name: {"type": "string"}}} for name in _NAMES]
 _EXAMPLE: dict[str, JsonValue] = {
     "operationId": "my-first-operation",
     "callbackUrl": "https://hooks.example.com/avatar",
@@ -50,7 +52,10 @@ _EXAMPLE: dict[str, JsonValue] = {
 
 
 class RegistrationBody(RequestModel):
-    """An operation to wait for, and a callback URL. Needs either `operationId` or `operationLocation`."""
+    """An operation or a job to wait for, and a callback URL.
+
+    Needs exactly one of `operationId`, `operationLocation`, `jobId` and `jobLocation`.
+    """
 
     model_config = ConfigDict(strict=True, json_schema_extra={"oneOf": _EITHER, "examples": [_EXAMPLE]})
 
@@ -58,6 +63,13 @@ class RegistrationBody(RequestModel):
     operationLocation: Annotated[
         OperationLocation | None, Field(description="Or the whole `Operation-Location` header that Speech returned.")
     ] = None
+    jobId: Annotated[
+        OperationId | None,
+        Field(
+            description=f"The id of a job (`…/batchsyntheses/{{id}}`). Paths with jobs: {', '.join(sorted(JOB_PATHS))}."
+        ),
+    ] = None
+    jobLocation: Annotated[JobLocation | None, Field(description="Or the whole URL of the job.")] = None
     callbackUrl: Annotated[CallbackUrl, Field(description="The callback URL, if the settings allow it.")]
     source: Annotated[SourceName | None, Field(description="The name of the Speech endpoint. Default: `default`.")] = (
         None
@@ -94,10 +106,11 @@ def read_registration(
     body = read_object(request)
     details = [*_contradictions(body), *_header_details(body)]
     read = RegistrationBody.read(body, context, details)
+    if details:
+        raise invalid(details)
     operation = _operation(read, context)
-    if details or operation is None:
-        wrong = Detail("InvalidValue", "is not the source of operationLocation", "source")
-        raise invalid(details or [wrong])
+    if isinstance(operation, Detail):
+        raise invalid([operation])
     events = tuple(each for each in _FINAL_STATUSES if read.events is None or each.value in read.events)
     registration = Registration(
         ref=RegistrationRef.of(operation, owner=owner, callback_url=read.callbackUrl),
@@ -115,11 +128,11 @@ def read_registration(
 
 
 def _contradictions(body: Mapping[str, Any]) -> list[Detail]:
-    named = [name for name in ("operationId", "operationLocation") if body.get(name) is not None]
-    if len(named) == 1:
-        return []
-    message = "cannot be sent with operationLocation" if named else "is required, or operationLocation instead"
-    return [Detail("InvalidValue" if named else "Required", message, "operationId")]
+    named = [name for name in _NAMES if body.get(name) is not None]
+    if not named:
+        return [Detail("Required", "is required, or one of operationLocation, jobId and jobLocation", "operationId")]
+    first, *others = named
+    return [Detail("InvalidValue", f"cannot be sent with {' or '.join(others)}", first)] if others else []
 
 
 def _header_details(body: Mapping[str, Any]) -> list[Detail]:
@@ -127,12 +140,25 @@ def _header_details(body: Mapping[str, Any]) -> list[Detail]:
     return [Detail("InvalidValue", why, target) for target, why in faults(given if isinstance(given, dict) else {})]
 
 
-def _operation(body: RegistrationBody, context: ValidationContext) -> OperationRef | None:
-    """Return the operation, or None if `source` contradicts `operationLocation`."""
-    if body.operationLocation is None:
-        return OperationRef(body.source or DEFAULT_SOURCE, body.operationId or "")
-    located = context.locate(body.operationLocation)
-    return located if located is not None and body.source in (None, located.source) else None
+def _operation(body: RegistrationBody, context: ValidationContext) -> OperationRef | Detail:
+    """Return the operation or the job, or the contradiction between `source` and the other fields."""
+    if body.jobId is not None or body.jobLocation is not None:
+        kind, id_, location, field = Kind.JOB, body.jobId, body.jobLocation, "jobLocation"
+    else:
+        kind, id_, location, field = Kind.OPERATION, body.operationId, body.operationLocation, "operationLocation"
+    if location is None:
+        name = body.source or DEFAULT_SOURCE
+        if kind is Kind.JOB and not context.sources[name].has_jobs:
+            why = f"needs a source with jobs, which has the path {' or '.join(sorted(JOB_PATHS))}"
+            return Detail("InvalidValue", why, "jobId")
+        return OperationRef(name, id_ or "", kind)
+    located = context.locate(location, kind)
+    is_same = located is not None and body.source in (None, located.source)
+    return (
+        located
+        if located is not None and is_same
+        else Detail("InvalidValue", f"is not the source of {field}", "source")
+    )
 
 
 #: The most redeliveries of one call, and the default.

@@ -13,7 +13,7 @@ from bridge.app import App
 from bridge.domain.events import subscriber_of
 from bridge.storage.table import ANY, Insert, Merge, Transaction
 from tests.support.faults import CHANGE, faulty
-from tests.support.harness import ENVIRONMENT, Harness
+from tests.support.harness import ENVIRONMENT, Harness, harness
 from tests.support.http import BASE, Client, route_of
 from tests.support.poll_errors import UNRESOLVED
 
@@ -124,9 +124,66 @@ def test_a_location_of_another_endpoint_is_rejected_with_the_right_form(bridge: 
     assert "https://speech.example.com/avatar/operations/" in answered.error["details"][0]["message"]
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"jobId": "deck-1"},
+        {"jobId": "deck-1", "source": "default"},
+        {"jobLocation": "https://speech.example.com/avatar/batchsyntheses/deck-1?api-version=2024-08-01"},
+        {"jobLocation": "https://speech.example.com/avatar/batchsyntheses/deck-1/", "source": "default"},
+    ],
+)
+def test_a_job_is_registered_by_its_id_or_its_location(bridge: Harness, named: dict[str, str]) -> None:
+    """The public id names the kind. An operation with the same id is another registration."""
+    client = Client.of(bridge)
+
+    created = client.register({"callbackUrl": GOOD["callbackUrl"], **named})
+    operation = client.register({"callbackUrl": GOOD["callbackUrl"], "operationId": "deck-1"})
+
+    assert (created.status, operation.status) == (201, 201)
+    assert created.body["id"].startswith("default.jobs~deck-1~")
+    assert operation.body["id"].startswith("default~deck-1~")
+
+
+@pytest.mark.parametrize(
+    ("named", "target", "words"),
+    [
+        ({"jobId": "deck-1", "source": "voices"}, "jobId", "avatar or texttospeech"),
+        ({"jobLocation": "https://voices.example.com/customvoice/batchsyntheses/deck-1"}, "jobLocation", "/avatar/"),
+        (
+            {"jobLocation": "https://speech.example.com/avatar/batchsyntheses/deck-1", "source": "voices"},
+            "source",
+            "jobLocation",
+        ),
+    ],
+)
+def test_a_job_needs_a_source_with_jobs(named: dict[str, str], target: str, words: str) -> None:
+    """The answer names the paths that have jobs, or the places of jobs."""
+    voices = {"name": "voices", "endpoint": "https://voices.example.com", "path": "customvoice"}
+    bridge = harness(BRIDGE_SOURCES=json.dumps([{**voices, "keyVariable": "SPEECH_KEY"}]))
+
+    answer = Client.of(bridge).register({"callbackUrl": GOOD["callbackUrl"], **named})
+
+    assert (answer.status, answer.targets) == (400, [target])
+    assert words in answer.error["details"][0]["message"]
+    assert bridge.memory.rows() == []
+
+
+def test_a_location_of_a_job_is_rejected_if_no_source_has_jobs() -> None:
+    bridge = harness(SPEECH_PATH="customvoice")
+    location = "https://speech.example.com/customvoice/batchsyntheses/deck-1"
+
+    answer = Client.of(bridge).register({"callbackUrl": GOOD["callbackUrl"], "jobLocation": location})
+
+    assert answer.targets == ["jobLocation"]
+    assert "avatar and texttospeech" in answer.error["details"][0]["message"]
+
+
 def test_null_equals_a_missing_field(bridge: Harness) -> None:
     """Covers every optional field."""
-    nothing = dict.fromkeys(["operationLocation", "source", "events", "metadata", "headers", "format"])
+    nothing = dict.fromkeys(
+        ["operationLocation", "jobId", "jobLocation", "source", "events", "metadata", "headers", "format"]
+    )
 
     assert Client.of(bridge).register({**GOOD, **nothing}).status == 201
 

@@ -12,6 +12,7 @@ from tests.support.http import Client
 
 GOOD = {"operationId": "operation-1", "callbackUrl": "https://receiver.example.com/hook"}
 LOCATION = "https://speech.example.com/avatar/operations/operation-1?api-version=2024-08-01"
+JOB_LOCATION = "https://speech.example.com/avatar/batchsyntheses/deck-1"
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,15 @@ LOCATION = "https://speech.example.com/avatar/operations/operation-1?api-version
         ),
         ({"operationId": None, "operationLocation": "https://["}, "operationLocation"),
         ({"operationId": None, "operationLocation": 7}, "operationLocation"),
+        ({"jobId": "deck-1"}, "operationId"),
+        ({"operationId": None, "operationLocation": LOCATION, "jobId": "deck-1"}, "operationLocation"),
+        ({"operationId": None, "jobId": "deck-1", "jobLocation": JOB_LOCATION}, "jobId"),
+        ({"operationId": None, "jobId": "ab"}, "jobId"),
+        ({"operationId": None, "jobId": 7}, "jobId"),
+        ({"operationId": None, "jobLocation": LOCATION}, "jobLocation"),
+        ({"operationId": None, "jobLocation": JOB_LOCATION.replace("avatar", "customvoice")}, "jobLocation"),
+        ({"operationId": None, "jobLocation": "https://other.example.com/avatar/batchsyntheses/deck-1"}, "jobLocation"),
+        ({"operationId": None, "jobLocation": 7}, "jobLocation"),
         ({"callbackUrl": None}, "callbackUrl"),
         ({"callbackUrl": ""}, "callbackUrl"),
         ({"callbackUrl": 7}, "callbackUrl"),
@@ -304,7 +314,19 @@ json_values = st.recursive(
     lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(), children, max_size=3),
     max_leaves=8,
 )
-fields = st.sampled_from(["operationId", "operationLocation", "callbackUrl", "source", "events", "metadata", "format"])
+fields = st.sampled_from(
+    [
+        "operationId",
+        "operationLocation",
+        "jobId",
+        "jobLocation",
+        "callbackUrl",
+        "source",
+        "events",
+        "metadata",
+        "format",
+    ]
+)
 
 
 @given(st.dictionaries(fields, json_values | st.sampled_from(["operation-1", "https://a.example/", "default"])))

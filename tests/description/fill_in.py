@@ -15,6 +15,7 @@ def _filled(values: dict[str, Any]) -> dict[str, Any]:
     own = {
         "callbackUrl": os.environ["CALLBACK_URL"],
         "operationLocation": f"{os.environ['SPEECH_ENDPOINT']}/avatar/operations/{os.environ['OPERATION_ID']}",
+        "jobLocation": f"{os.environ['SPEECH_ENDPOINT']}/avatar/batchsyntheses/{os.environ['OPERATION_ID']}",
         "source": "default",
         "host": "hooks.example.com:8443",
     }
