@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from bridge.domain.ids import Kind
 from bridge.domain.upstream import Reply
 from bridge.storage.keys import operation_partitions
 from bridge.storage.table import ANY, Delete, Row, Table, Transaction
@@ -17,7 +18,8 @@ from tests.proof.instance import Parts
 from tests.proof.simulation import Loss, Simulation
 from tests.support.poll_errors import TIMED_OUT
 
-_OPERATIONS = 12
+#: Operations, and as many jobs with the same ids.
+_NAMES = tuple((f"twin-{number}", kind) for number in range(6) for kind in Kind)
 _DAMAGED = timedelta(minutes=20)
 #: Long enough for missing due rows to be long overdue, and for a scan of every partition.
 _MENDED = timedelta(minutes=45)
@@ -110,8 +112,8 @@ def damaged(seed: int) -> str | None:
         damage.is_over, damage.is_at_work = True, False
         simulation.mend()
         damage.is_mended = True
-        for number in range(_OPERATIONS):
-            simulation.upstream.script(f"operation-{number}", "Succeeded")
+        for name, kind in _NAMES:
+            simulation.upstream.script(name, "Succeeded", kind=kind)
         simulation.settle()
         invariants.check(simulation, repeats=True)
         simulation.clock.advance(_RETENTION)
@@ -125,17 +127,15 @@ def damaged(seed: int) -> str | None:
 def _live(simulation: DamagedSimulation, rng: random.Random) -> None:
     """Register, cancel and redeliver at random while the damage happens."""
     end, names = simulation.clock() + _DAMAGED, list[str]()
-    for number in range(_OPERATIONS):
+    for name, kind in _NAMES:
         replies = [rng.choice(_REPLIES) for _ in range(rng.randint(1, 4))]
-        simulation.upstream.script(f"operation-{number}", *replies)
+        simulation.upstream.script(name, *replies, kind=kind)
     simulation.receivers.script("https://a.example.com/", 500, 200)
     while simulation.clock() < end:
         if rng.random() < 0.2:
-            operation, url = (
-                rng.randrange(_OPERATIONS),
-                rng.choice(["https://a.example.com/", "https://b.example.com/"]),
-            )
-            names.append(simulation.register(f"operation-{operation}", url))
+            name, kind = rng.choice(_NAMES)
+            url = rng.choice(["https://a.example.com/", "https://b.example.com/"])
+            names.append(simulation.register(name, url, kind=kind))
         if names and rng.random() < 0.03:
             simulation.cancel(rng.choice(names))
         if names and rng.random() < 0.03:

@@ -1,5 +1,6 @@
 """Injected faults, one of each kind that the proof covers. The proof must find every one."""
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -7,10 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain, count, islice
 from types import MappingProxyType
+from typing import Any
 from unittest.mock import patch
 
+from bridge.domain import upstream
 from bridge.domain.delivery import LEASE, DeliveryTask
 from bridge.domain.errors import CommitUnknown
+from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Outcome
 from bridge.ports import DeliveryQueue, WebhookSender
 from bridge.storage import repository
@@ -91,6 +95,22 @@ class Hasty(ForwardingTable):
 def _unfound() -> AbstractContextManager[object]:
     """Let a step find no commit of its own in the rows that it reads."""
     return patch.object(repository, "stamped", lambda _found, _tx: None)
+
+
+def _mixed() -> AbstractContextManager[object]:
+    """Give a job the rows of the operation with the same id."""
+    return patch.object(OperationRef, "collection", property(lambda ref: ref.source))
+
+
+def _kept_whole() -> AbstractContextManager[object]:
+    """Keep the answer about a job like the answer about an operation, with its secrets."""
+    read = upstream._job_result
+
+    def whole(status: str, body: dict[str, Any], now: datetime) -> upstream.Pending | upstream.Terminal:
+        result = read(status, body, now)
+        return replace(result, body=json.dumps(body)) if isinstance(result, upstream.Terminal) else result
+
+    return patch.object(upstream, "_job_result", whole)
 
 
 def _split(transaction: Transaction) -> Sequence[Transaction]:
@@ -181,6 +201,8 @@ INJECTED_FAULTS: Mapping[str, Callable[[], Parts]] = MappingProxyType(
         "a commit without a reply counts as done": lambda: Parts(
             table=lambda table: Hasty(table, lambda _, transaction: {transaction.stamp or "": "unknown"})
         ),
+        "a job has the rows of an operation": lambda: Parts(patched=_mixed),
+        "an answer about a job is kept whole": lambda: Parts(patched=_kept_whole),
         "a retry is not remembered": lambda: Parts(table=lambda table: Twisted(table, writes=_unordered)),
         "a message is named anew in each attempt": lambda: Parts(sender=_renaming()),
     }

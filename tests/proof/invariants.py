@@ -15,6 +15,7 @@ from tests.proof import rows
 from tests.proof.calls import Mode
 from tests.proof.outside import Poll, Post
 from tests.proof.simulation import Expectation, Loss, Simulation
+from tests.support.factories import JOB_SECRET
 
 _TOO_MANY, _UNAUTHORISED = 429, 401
 _FIRST_PAUSE = timedelta(minutes=1)
@@ -37,6 +38,8 @@ def check(simulation: Simulation, *, repeats: bool = False) -> None:
     found += _polled_too_early(simulation)
     found += _lost(simulation)
     found += _not_sent(simulation)
+    found += _about_another(simulation.posts)
+    found += _revealed(simulation)
     if found:
         raise Loss("; ".join(found))
 
@@ -169,3 +172,34 @@ def _not_sent(simulation: Simulation) -> Iterator[str]:
         row = None if ref is None else attempts.get(attempt_key(ref, number))
         if row is not None and str(row.values.get("detail", "")).startswith("not sent"):
             yield f"the ordered attempt {number} of {name} was not sent"
+
+
+def _about_another(posts: list[Post]) -> Iterator[str]:
+    """Check that each callback is about the operation or the job of its registration, and has the shape of its kind."""
+    for post in posts:
+        event = json.loads(post.body)
+        data, ref = event["data"], RegistrationRef.parse(event["data"]["registrationId"])
+        kind = "job" if "job" in data else "operation"
+        about = data["job"]["id"] if "job" in data else data["operationId"]
+        right = ref is not None and (kind, about) == (ref.operation.kind, ref.operation.id)
+        if not right or ("job" in data) == ("operationId" in data) or f".{kind}." not in event["type"]:
+            yield f"the callback of {data['registrationId']} is {event['type']} about {about}"
+        elif (
+            ref is not None
+            and ref.operation.is_job
+            and data["status"] != FinalStatus.EXPIRED
+            and not data["job"]["endedAt"]
+        ):
+            yield f"the callback of {data['registrationId']} has no time of the end"
+
+
+def _revealed(simulation: Simulation) -> Iterator[str]:
+    """Find secrets of jobs in rows, messages and callbacks."""
+    places = {
+        "row": [repr(row) for row in simulation.memory.rows()],
+        "message": [repr(message) for message in simulation.queue.messages],
+        "callback": [repr(post.body) for post in simulation.posts],
+    }
+    yield from (
+        f"a secret in a {name}: {text[:80]}" for name, texts in places.items() for text in texts if JOB_SECRET in text
+    )

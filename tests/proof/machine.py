@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from bridge.domain.ids import Kind, OperationRef
 from bridge.domain.outcome import Failure, Unreachable
 from bridge.domain.upstream import NoReply, Reply
 from tests.proof import invariants
@@ -17,7 +18,12 @@ from tests.proof.queue import Message
 from tests.proof.simulation import Simulation
 from tests.support.poll_errors import TIMED_OUT
 
-OPERATIONS = ("one", "two", "three")
+#: Two operations, and a job with the id of one of them.
+OPERATIONS = (
+    OperationRef("default", "one"),
+    OperationRef("default", "one", Kind.JOB),
+    OperationRef("default", "two"),
+)
 URLS = {
     "https://a.example.com/": None,
     "https://b.example.com/": None,
@@ -48,11 +54,13 @@ class BridgeMachine(RuleBasedStateMachine):
         self.simulation.calls.plan = self.plan
 
     @rule(target=registrations, operation=st.sampled_from(OPERATIONS), url=st.sampled_from(list(URLS)), on=INSTANCES)
-    def register(self, operation: str, url: str, on: int) -> str:
+    def register(self, operation: OperationRef, url: str, on: int) -> str:
         """Register, possibly once more."""
         with self._step() as step:
             step.requested = operation
-            step.registered = self.simulation.try_to_register(operation, url, events=URLS[url], on=on)
+            step.registered = self.simulation.try_to_register(
+                operation.id, url, kind=operation.kind, events=URLS[url], on=on
+            )
         return str(step.registered)
 
     @rule(name=registrations, on=INSTANCES)
@@ -80,9 +88,9 @@ class BridgeMachine(RuleBasedStateMachine):
                 self.simulation.purge(name, on=on)
 
     @rule(operation=st.sampled_from(OPERATIONS), replies=st.lists(REPLIES, min_size=1, max_size=4))
-    def script_upstream(self, operation: str, replies: list[str | Reply | NoReply]) -> None:
+    def script_upstream(self, operation: OperationRef, replies: list[str | Reply | NoReply]) -> None:
         """Change the answers of the upstream. Ended operations stay ended."""
-        self.simulation.upstream.script(operation, *replies)
+        self.simulation.upstream.script(operation.id, *replies, kind=operation.kind)
 
     @rule(url=st.sampled_from(list(URLS)), moods=st.lists(MOODS, min_size=1, max_size=3))
     def script_receiver(self, url: str, moods: list[int | Unreachable]) -> None:
@@ -146,7 +154,7 @@ class BridgeMachine(RuleBasedStateMachine):
         """Run everything to the end, then check the whole scenario."""
         self.plan.clear()
         for operation in OPERATIONS:
-            self.simulation.upstream.script(operation, "Succeeded")
+            self.simulation.upstream.script(operation.id, "Succeeded", kind=operation.kind)
         for url in URLS:
             self.simulation.receivers.script(url, 200)
         with self._step() as step:

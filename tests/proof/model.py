@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from bridge.domain.ids import OperationRef
 from bridge.domain.operation import FinalStatus
 from bridge.domain.registration import LIVE, TRANSITIONS, Registration, State
 from bridge.domain.retry import ATTEMPTS_PER_RUN
@@ -33,7 +34,7 @@ class Step:
     #: A fault happened, so any legal path is correct.
     troubled: bool
     #: The operation of the client's request, and the registration: None if the operation had no place.
-    requested: str | None = None
+    requested: OperationRef | None = None
     registered: str | None = None
     canceled: str | None = None
     redelivered: str | None = None
@@ -70,7 +71,7 @@ class Model:
         """
         if step.requested is None:
             return []
-        known = {name: each for name, each in self.known.items() if each.ref.operation.id == step.requested}
+        known = {name: each for name, each in self.known.items() if each.ref.operation == step.requested}
         may = [name for name, each in known.items() if each.state in (State.CANCELED, State.SKIPPED)]
         gone = [name for name in known if name not in now]
         is_new = step.registered is not None and step.registered not in known

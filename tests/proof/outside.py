@@ -1,19 +1,27 @@
 """The outside as seen by one process of the bridge: each call is numbered and can fail."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import NoReturn
 
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import CommitUnknown, StorageUnavailable
 from bridge.domain.ids import OperationRef
 from bridge.domain.outcome import Delivered, Failure, Gone, Outcome, Unreachable
+from bridge.domain.time import Clock
 from bridge.domain.upstream import NoReply, Reply
 from bridge.ports import DeliveryQueue, Upstream, WebhookSender
 from bridge.storage.table import Row, Table, Transaction
 from tests.proof.calls import Call, Caller, Calls, Invocation
+from tests.support.factories import JOB_SECRET, job_reply
+from tests.support.harness import FakeUpstream
 from tests.support.poll_errors import TIMED_OUT
+
+_ENDS = ("Succeeded", "Failed")
+_WHY = {"code": "Aborted", "message": f"see https://results.example.com/?sig={JOB_SECRET}"}
 
 
 @dataclass(slots=True)
@@ -57,6 +65,27 @@ class Poll:
     reply: Reply | NoReply
     invocation: Invocation
     has_answer: bool = False
+
+
+class TimedUpstream(FakeUpstream):
+    """A scripted upstream whose jobs have times and secrets. A job is created at its first poll."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self._created: dict[OperationRef, datetime] = {}
+        self._ended: dict[OperationRef, datetime] = {}
+
+    def fetch_operation(self, ref: OperationRef) -> Reply | NoReply:
+        """Return the next scripted answer. A status of a job becomes a whole job."""
+        reply = super().fetch_operation(ref)
+        if not ref.is_job or not isinstance(reply, Reply) or reply.status != HTTPStatus.OK:
+            return reply
+        status = json.loads(reply.body)["status"]
+        created_at = self._created.setdefault(ref, self._clock())
+        ended_at = self._ended.setdefault(ref, self._clock()) if status in _ENDS else None
+        why = _WHY if status == "Failed" else None
+        return job_reply(ref.id, status, created_at=created_at, ended_at=ended_at, error=why)
 
 
 @dataclass(frozen=True, slots=True)

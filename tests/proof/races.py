@@ -6,6 +6,7 @@ from datetime import timedelta
 from types import MappingProxyType
 
 from bridge.domain.host_limits import FAILURES_TO_OPEN
+from bridge.domain.ids import Kind
 from bridge.domain.outcome import Failure, Unreachable
 from bridge.domain.upstream import Reply
 from tests.proof.simulation import Simulation
@@ -349,10 +350,59 @@ def purge_register_and_sweep(simulation: Simulation) -> Acts:
     return [*purge_and_register(simulation), lambda: simulation.tick(2)]
 
 
+def twins_and_sweeps(simulation: Simulation) -> Acts:
+    """End an operation and a job with the same id in two sweeps, while a client registers for the job."""
+    for kind, status in ((Kind.OPERATION, "Succeeded"), (Kind.JOB, "Failed")):
+        simulation.upstream.script("met", "Running", status, kind=kind)
+        simulation.register("met", _HERE, kind=kind)
+    simulation.tick()
+    simulation.clock.advance(15)
+    return [
+        lambda: simulation.tick(0),
+        lambda: simulation.tick(1),
+        lambda: simulation.register("met", _THERE, kind=Kind.JOB, on=2),
+    ]
+
+
+def job_and_cancel(simulation: Simulation) -> Acts:
+    """Cancel the operation with the id of a job while a sweep reads the final status of the job."""
+    simulation.upstream.script("met", "Succeeded", kind=Kind.JOB)
+    simulation.register("met", _HERE, kind=Kind.JOB)
+    name = simulation.register("met", _HERE)
+    simulation.upstream.script("met", "Running", "Failed")
+    return [lambda: simulation.tick(0), lambda: simulation.cancel(name, on=1)]
+
+
+def purge_and_register_twin(simulation: Simulation) -> Acts:
+    """Register for a job while the operation with the same id is purged."""
+    _ended(simulation)
+    simulation.upstream.script("met", "Failed", kind=Kind.JOB)
+    return [lambda: simulation.tick(0), lambda: simulation.register("met", _HERE, kind=Kind.JOB, on=1)]
+
+
+def erase_twins(simulation: Simulation) -> Acts:
+    """Purge the last registrations of an operation and of a job with the same id, while the job is repeated."""
+    name = _delivered(simulation)
+    simulation.upstream.script("met", "Succeeded", kind=Kind.JOB)
+    twin = simulation.register("met", _HERE, kind=Kind.JOB)
+    simulation.tick()
+    simulation.drain()
+    simulation.clock.advance(1)
+
+    def again() -> None:
+        simulation.register("met", _HERE, kind=Kind.JOB, on=2)
+        if twin not in simulation.names():
+            simulation.expectations.pop(twin, None)
+
+    return [lambda: simulation.purge(name, on=0), lambda: simulation.purge(twin, on=1), again]
+
+
 RACES: Mapping[str, Race] = MappingProxyType(
     {
         scene.__name__: Race(scene)
         for scene in (
+            job_and_cancel,
+            purge_and_register_twin,
             sweep_and_sweep,
             sweep_and_register,
             expire_and_register,
@@ -384,6 +434,8 @@ RACES: Mapping[str, Race] = MappingProxyType(
     | {
         scene.__name__: Race(scene, instances=3)
         for scene in (
+            twins_and_sweeps,
+            erase_twins,
             register_and_register,
             sweep_sweep_and_register,
             sweep_cancel_and_register,

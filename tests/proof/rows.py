@@ -48,8 +48,11 @@ def _aggregates(rows: Sequence[Row]) -> dict[OperationRef, OperationAggregate]:
     by_operation: dict[OperationRef, list[Row]] = defaultdict(list)
     for row in rows:
         if row.key.startswith("op:"):
-            _, source, operation_id, _ = row.key.split(":")
-            by_operation[OperationRef(source, operation_id)].append(row)
+            _, collection, operation_id, _ = row.key.split(":")
+            ref = OperationRef.parse(collection, operation_id)
+            if ref is None:
+                raise UnreadableRow(f"a row of no operation: {row.key}")
+            by_operation[ref].append(row)
     aggregates = {}
     for ref, members in by_operation.items():
         aggregate = OperationAggregate.read(ref, members)

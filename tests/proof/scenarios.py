@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 
+from bridge.domain.ids import Kind
 from bridge.domain.operation import MAX_REGISTRATIONS
 from bridge.domain.outcome import Failure, Unreachable
 from bridge.domain.registration import RUNS_AN_HOUR
@@ -150,7 +151,34 @@ def erased(simulation: Simulation) -> None:
     _end(simulation)
 
 
-SCENARIOS: tuple[Scenario, ...] = (everyday, given_up, hopeless, crowded, retried, erased)
+def twins(simulation: Simulation) -> None:
+    """Run an operation and a job with one id through a whole life each, to different ends, with the same callbacks."""
+    simulation.upstream.script("twin", "Running", Reply(status=429, retry_after="20"), "Succeeded")
+    simulation.upstream.script("twin", Reply(status=404), "NotStarted", "Running", "Failed", kind=Kind.JOB)
+    simulation.upstream.script("lost", Reply(status=404), kind=Kind.JOB)
+    simulation.receivers.script(_RETRIED, 500, 200)
+    operation = simulation.register("twin", _RETRIED)
+    job = simulation.register("twin", _RETRIED, kind=Kind.JOB)
+    simulation.register("twin", _FILTERED, kind=Kind.JOB, events=["Succeeded"])
+    simulation.register("lost", _REVIVED, kind=Kind.JOB)
+    simulation.live(10)
+    simulation.cancel(operation)
+    simulation.register("twin", _RETRIED)
+    simulation.settle()
+    invariants.check(simulation)
+    simulation.redeliver(job)
+    late = simulation.register("twin", _GONE, kind=Kind.JOB)
+    simulation.settle()
+    _erase(simulation, operation)
+    if simulation.names() & {job, late} != {job, late}:
+        raise Loss("the job was purged with the operation")
+    simulation.live(1)
+    simulation.upstream.script("lost", "Succeeded", kind=Kind.JOB)
+    simulation.register("lost", _REVIVED, kind=Kind.JOB)
+    _end(simulation)
+
+
+SCENARIOS: tuple[Scenario, ...] = (everyday, given_up, hopeless, crowded, retried, erased, twins)
 
 
 def _erase(simulation: Simulation, name: str) -> None:

@@ -18,6 +18,7 @@ from bridge.dependencies import Dependencies, Network, Pools, Randomness
 from bridge.domain.delivery import is_last_lost
 from bridge.domain.errors import BridgeError, Contended, StorageUnavailable
 from bridge.domain.header_cipher import NONCE_BYTES
+from bridge.domain.ids import Kind
 from bridge.domain.operation import MAX_REGISTRATIONS
 from bridge.domain.registration import Registration, Sharing, State
 from bridge.domain.time import from_millis, to_millis
@@ -27,9 +28,17 @@ from bridge.testing import MemoryTable
 from tests.proof import rows
 from tests.proof.calls import Caller, Calls, Died, Plan
 from tests.proof.instance import Instance, Parts
-from tests.proof.outside import OutsideQueue, OutsideTable, OutsideUpstream, OutsideWebhookSender, Poll, Post
+from tests.proof.outside import (
+    OutsideQueue,
+    OutsideTable,
+    OutsideUpstream,
+    OutsideWebhookSender,
+    Poll,
+    Post,
+    TimedUpstream,
+)
 from tests.proof.queue import Message, Queue
-from tests.support.harness import ENVIRONMENT, FakeClock, FakeSender, FakeUpstream, PoolExecutor
+from tests.support.harness import ENVIRONMENT, FakeClock, FakeSender, PoolExecutor
 from tests.support.http import Answer, Client
 
 SETTINGS = read_settings(
@@ -76,7 +85,7 @@ class Simulation:
         self.calls = Calls(self.clock, plan)
         self.memory = MemoryTable()
         self.queue = Queue(self.clock)
-        self.upstream = FakeUpstream()
+        self.upstream = TimedUpstream(self.clock)
         self.receivers = FakeSender()
         self.posts: list[Post] = []
         self.polls: list[Poll] = []
@@ -94,22 +103,36 @@ class Simulation:
         self.instances = [self._start(offset) for offset in offsets]
 
     def register(
-        self, operation_id: str, url: str, *, source: str = "default", events: Sequence[str] | None = None, on: int = 0
+        self,
+        operation_id: str,
+        url: str,
+        *,
+        kind: Kind = Kind.OPERATION,
+        source: str = "default",
+        events: Sequence[str] | None = None,
+        on: int = 0,
     ) -> str:
         """Register until an answer arrives. Returns the public id. Raises Loss if the operation has no place."""
-        name = self.try_to_register(operation_id, url, source=source, events=events, on=on)
+        name = self.try_to_register(operation_id, url, kind=kind, source=source, events=events, on=on)
         if name is None:
             raise Loss(f"{operation_id} has no place for {url}")
         return name
 
     def try_to_register(
-        self, operation_id: str, url: str, *, source: str = "default", events: Sequence[str] | None = None, on: int = 0
+        self,
+        operation_id: str,
+        url: str,
+        *,
+        kind: Kind = Kind.OPERATION,
+        source: str = "default",
+        events: Sequence[str] | None = None,
+        on: int = 0,
     ) -> str | None:
         """Register until an answer arrives. Returns the public id, or None if the operation has no place.
 
         After a lost answer, a 200 can stand for a 201.
         """
-        body: dict[str, object] = {"operationId": operation_id, "callbackUrl": url, "source": source}
+        body: dict[str, object] = {f"{kind}Id": operation_id, "callbackUrl": url, "source": source}
         if events is not None:
             body |= {"events": list(events)}
         answer, tries = self._until_answered(on, lambda client: client.register(body), {200, 201, 409})

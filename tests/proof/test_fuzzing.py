@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from bridge.api.handlers import Handlers
 from bridge.domain.errors import Misconfigured
-from bridge.domain.ids import OperationRef
+from bridge.domain.ids import Kind, OperationRef
 from bridge.domain.retry import parse_retry_after
 from bridge.domain.upstream import LONGEST_NAMED_STOP, Reply, Throttled, read
 from bridge.settings import Settings, read_settings
-from tests.proof.fuzz_strategies import OTHER, VICTIM, bodies, json_values
+from tests.proof.fuzz_strategies import OTHER, VICTIM, answers, bodies
 from tests.support.harness import ENVIRONMENT, NOON, harness
 from tests.support.http import Client
 
@@ -30,13 +30,13 @@ def test_any_registration_is_accepted_or_rejected(body: dict[str, object]) -> No
     assert answer.status == 201 or answer.error["code"]
 
 
-@given(st.integers(100, 599), st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode()))
-def test_any_body_of_the_upstream_is_handled(status: int, body: bytes) -> None:
-    """Other operations continue."""
+@given(st.integers(100, 599) | st.just(200), answers, st.sampled_from(Kind))
+def test_any_body_of_the_upstream_is_handled(status: int, body: bytes, kind: Kind) -> None:
+    """Other operations continue, also the one with the id of a job."""
     bridge = harness()
-    bridge.register(VICTIM)
+    bridge.register(VICTIM, kind=kind)
     bridge.register(OTHER)
-    bridge.upstream.script(VICTIM, Reply(status=status, body=body))
+    bridge.upstream.script(VICTIM, Reply(status=status, body=body), kind=kind)
     bridge.upstream.script(OTHER, "Succeeded")
 
     for _ in range(40):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bridge.api.handlers import Handlers
 from bridge.app import App
 from bridge.domain.errors import UnreadableRow
+from bridge.domain.ids import Kind
 from bridge.domain.registration import State
 from bridge.domain.upstream import Reply
 from bridge.storage.due import Due, read_due
@@ -72,17 +73,23 @@ def test_unreadable_due_and_index_rows_stop_nothing(names: list[str], values: di
 
 
 @settings(max_examples=250)
-@given(st.sampled_from(WRITTEN), st.integers(0, 3), writings, st.sampled_from(["Succeeded", "Running", 404, 400, 500]))
+@given(
+    st.sampled_from(WRITTEN),
+    st.integers(0, 3),
+    writings,
+    st.sampled_from(["Succeeded", "Running", 404, 400, 500]),
+    st.sampled_from(Kind),
+)
 def test_an_overwritten_row_stops_no_other_operation(
-    kind: str, ticks: int, changes: dict[str, Value], reply: str | int
+    row_kind: str, ticks: int, changes: dict[str, Value], reply: str | int, kind: Kind
 ) -> None:
     """The change hits any column of any row, at any time. The callback of the other operation still arrives."""
     bridge = harness()
-    bridge.register(VICTIM)
-    bridge.upstream.script(VICTIM, "Running", Reply(status=reply) if isinstance(reply, int) else reply)
+    bridge.register(VICTIM, kind=kind)
+    bridge.upstream.script(VICTIM, "Running", Reply(status=reply) if isinstance(reply, int) else reply, kind=kind)
     bridge.sender.script(URL, 500, 200)
     work(bridge, ticks)
-    for row in [row for row in bridge.memory.rows() if is_of_kind(row, kind)]:
+    for row in [row for row in bridge.memory.rows() if is_of_kind(row, row_kind)]:
         bridge.memory.commit(Transaction(row.partition, (Merge(row.key, changes, ANY),)))
     other = bridge.register(OTHER, "https://other.example.com/")[0]
     bridge.upstream.script(OTHER, "Succeeded")
