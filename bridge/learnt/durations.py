@@ -1,10 +1,11 @@
 """A model of the durations of operations, learnt from polls.
 
-Time since registration is divided into logarithmic buckets, four per octave from 4 s to 15 h. For each bucket the model
-keeps the observed time at risk (exposure, in seconds) and the number of ends (completions). Their quotient is the
-hazard, the probability of ending in the next second. A completion is only known to lie between two polls, so it is
-spread over that interval in proportion to the current hazards (a step of EM; Dempster, Laird and Rubin, 1977). Old
-observations lose weight, so the model adapts when operations become slower.
+The age of an operation is the time since its registration, or since the creation of a job. Age is divided into
+logarithmic buckets, four per octave from 4 s to 15 h. For each bucket the model keeps the observed time at risk
+(exposure, in seconds) and the number of ends (completions). Their quotient is the hazard, the probability of ending in
+the next second. A completion of an operation is only known to lie between two polls, so it is spread over that interval
+in proportion to the current hazards (a step of EM; Dempster, Laird and Rubin, 1977). A completion of a job is exact.
+Old observations lose weight, so the model adapts when operations become slower.
 """
 
 import math
