@@ -238,3 +238,42 @@ def test_a_429_about_one_kind_stops_the_source_for_the_other(kind: Kind) -> None
         bridge.sweep()
 
     assert bridge.upstream.asked == []
+
+
+def test_a_job_costs_as_many_storage_calls_as_an_operation() -> None:
+    """From the registration over polls, an end, a retry and a redelivery to the purge."""
+    calls = {}
+    for kind in Kind:
+        bridge = harness()
+        bridge.sender.script(HOOK, 500, 200)
+        bridge.upstream.script("deck-1", "Running", "Running", "Failed", kind=kind)
+        [ref] = bridge.register("deck-1", HOOK, kind=kind)
+        live(bridge, sweeps=6)
+        bridge.registrations.redeliver(ref)
+        live(bridge, sweeps=2)
+        bridge.clock.advance(timedelta(days=31))
+        live(bridge, sweeps=20)
+        assert rows_of(bridge, ref.operation) == {}
+        calls[kind] = bridge.table.taken()
+
+    assert calls[Kind.JOB] == calls[Kind.OPERATION]
+
+
+def test_the_overview_has_the_delay_from_the_end_of_a_job_to_its_delivery() -> None:
+    """The poll was a minute late, and the delivery 5 s later. The operation beside the job has only the 5 s."""
+    bridge = harness()
+    for kind in Kind:
+        bridge.register("deck-1", HOOK, kind=kind)
+    ended_at = NOON + timedelta(seconds=30)
+    bridge.upstream.script("deck-1", "Succeeded")
+    bridge.upstream.script(
+        "deck-1", job_reply("deck-1", "Succeeded", created_at=NOON, ended_at=ended_at), kind=Kind.JOB
+    )
+    bridge.clock.advance(90)
+    bridge.sweep()
+    bridge.clock.advance(5)
+    bridge.deliver_all()
+
+    hours = Client.of(bridge).call(Handlers.overview, "/overview").body["hours"]
+
+    assert hours[-1]["delaySeconds"] == {"p50": 5, "p95": 65, "max": 65}

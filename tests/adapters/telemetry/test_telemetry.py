@@ -236,10 +236,13 @@ def test_a_delivered_registration_updates_each_metric(collected: Collected) -> N
 
 
 @pytest.mark.parametrize(("ended", "detection"), [(80, 20), (-3600, 100), (110, 0)])
-def test_the_end_of_a_job_is_detected_since_its_exact_time(
+def test_delays_of_a_job_count_from_its_exact_end(
     collected: Collected, ended: float, detection: float, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """At the earliest since the registration. A clock of the upstream that is ahead gives no negative value."""
+    """At the earliest from the registration. A clock of the upstream that is ahead gives no negative value.
+
+    The delivery follows 7 s after the poll that saw the end.
+    """
     caplog.set_level(logging.INFO)
     bridge = collected.bridge
     bridge.register("deck-1", kind=Kind.JOB)
@@ -251,12 +254,18 @@ def test_the_end_of_a_job_is_detected_since_its_exact_time(
     )
     bridge.clock.advance(100)
     bridge.sweep()
+    bridge.clock.advance(7)
+    bridge.deliver_all()
 
-    [point] = collected.points()[Metric.DETECTION.value]
-    assert isinstance(point, HistogramDataPoint)
-    assert point.sum == detection
-    [line] = [line for line in lines_of(caplog) if line["event"] == Event.FINISHED]
-    assert line["delay"] == detection
+    points = collected.points()
+    for metric, event, delay in (
+        (Metric.DETECTION, Event.FINISHED, detection),
+        (Metric.DELAY, Event.ATTEMPTED, detection + 7),
+    ):
+        [point] = points[metric.value]
+        assert isinstance(point, HistogramDataPoint)
+        [line] = lines_of(caplog, event)
+        assert (point.sum, line["delay"]) == (delay, delay)
 
 
 def test_waiting_registrations_are_counted_once_a_minute(collected: Collected) -> None:
