@@ -1,13 +1,15 @@
 """The outside over real sockets: the Speech service, receivers, and failing storage."""
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import nan
 
 import pytest
+import requests
 import trustme
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.data.tables import TableClient
@@ -21,10 +23,11 @@ from bridge.adapters.webhook_sender import HttpWebhookSender
 from bridge.domain.callback_url import CallbackRules
 from bridge.domain.delivery import DeliveryTask
 from bridge.domain.errors import BridgeError, CommitUnknown, Conflict, StorageRefused, StorageUnavailable
-from bridge.domain.ids import OperationRef, RegistrationRef
-from bridge.domain.operation import PollErrorKind
+from bridge.domain.ids import Kind, OperationRef, RegistrationRef
+from bridge.domain.operation import FinalStatus, PollErrorKind
 from bridge.domain.outcome import Delivered, Failure, Gone, Rejected, TlsReason, Unreachable
-from bridge.domain.upstream import NoReply, Reply
+from bridge.domain.time import whole_millis
+from bridge.domain.upstream import NoReply, Pending, Reply, Terminal, read
 from bridge.settings import read_settings
 from bridge.storage.queue_message import read_task, write_task
 from bridge.storage.table import Insert, Transaction
@@ -33,6 +36,7 @@ from local.azurite import Azurite
 from local.receiver import Receiver
 from local.upstream import Upstream
 from tests.hostile_receivers.receivers import OK, drips, living, read_request, recording_with
+from tests.local.fake_speech import KEY, WORK
 from tests.support import factories
 from tests.support.harness import ENVIRONMENT, NOON, FakeClock
 from tests.support.poll_errors import no_reply
@@ -106,6 +110,34 @@ def test_speech_is_called_according_to_its_reference() -> None:
         assert (reply.status, b'"Running"' in reply.body) == (200, True)
         [asked] = upstream.requests
         assert (asked.path, asked.api_version) == ("/avatar/operations/operation-1", "2024-08-01")
+
+
+def test_a_job_is_fetched_by_its_id_with_its_times_and_error() -> None:
+    """The operation of the job has another id. Compared: path, api-version, and the times of the answer."""
+    with Upstream.start(key=KEY) as upstream:
+        upstream.script("deck-1-op", "Running")
+        place = f"{upstream.endpoint}/avatar/batchsyntheses/deck-1?api-version=2024-08-01"
+        headers = {"Ocp-Apim-Subscription-Key": KEY, "Operation-Id": "deck-1-op"}
+        assert requests.put(place, headers=headers, json=WORK, timeout=10).status_code == 201
+        job, service = OperationRef("default", "deck-1", Kind.JOB), speech(upstream.endpoint, KEY)
+
+        running = service.fetch_operation(job)
+        upstream.script("deck-1-op", "Failed")
+        failed = service.fetch_operation(job)
+
+        assert isinstance(running, Reply)
+        created_at = datetime.fromisoformat(json.loads(running.body)["createdDateTime"])
+        soon = created_at + timedelta(minutes=1)
+        first, last = read(running, job, soon), read(failed, job, soon)
+        assert isinstance(first, Pending)
+        assert isinstance(last, Terminal)
+        assert first.created_at == last.created_at == whole_millis(created_at)
+        assert last.ended_at is not None
+        assert created_at - timedelta(milliseconds=1) <= last.ended_at <= soon
+        assert (last.final_status, last.why is not None) == (FinalStatus.FAILED, True)
+        assert {(each.path, each.api_version) for each in upstream.requests if each.method == "GET"} == {
+            ("/avatar/batchsyntheses/deck-1", "2024-08-01")
+        }
 
 
 def test_speech_answers_a_wrong_key_with_401() -> None:
