@@ -103,8 +103,9 @@ _FINAL_STATUSES = {
 _JOB_STATUSES = {"succeeded": FinalStatus.SUCCEEDED, "failed": FinalStatus.FAILED}
 
 #: The times of a job that count, relative to the bridge's clock. A job lives for 31 days at most. Other times are
-#: placeholders, like the year 1, or of a wrong clock. They would distort ages, and Table storage stores no year 1. A job
-#: whose creation is ahead has the age zero until then, so it is polled at the shortest gap for at most five minutes.
+#: placeholders, like the year 1, or of a wrong clock. They would distort ages, and Table storage stores no year 1. The
+#: age of a job is zero until its creation, so with a clock ahead it is polled at the shortest gap for five minutes at
+#: most.
 _OLDEST_TIME, _LATEST_TIME = timedelta(days=366), timedelta(minutes=5)
 
 #: How much of the upstream's explanation is read, in characters.
