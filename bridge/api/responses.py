@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_camel
 
 from bridge.domain.attempt import KEPT_ATTEMPTS
 from bridge.domain.events import Format
+from bridge.domain.ids import Kind
 from bridge.domain.operation import ExpiredReason, FinalStatus, PollErrorKind
 from bridge.domain.outcome import Failure
 from bridge.domain.poll_schedule import PollPlan
@@ -409,15 +410,18 @@ class HourResponse(Response):
 
 
 class ExpectedResponse(Response):
-    """The learnt durations of a source or of one of its groups, and the polls of a new operation."""
+    """The learnt durations of operations or jobs of a source, or of one of its groups, and the polls of a new one."""
 
     source: str
-    group: str | None = Field(description="Null for all operations of the source.")
+    kind: str = Field(description="Jobs appear once an end was observed.", json_schema_extra={"enum": [*Kind]})
+    group: str | None = Field(description="Null for all of the source.")
     plan: str = Field(description="`exponential` learns no durations.", json_schema_extra={"enum": [*PollPlan]})
     completions: _Amount = Field(description="The number of observed ends; old ones lose weight.")
     shares: list[Share]
     median_seconds: _Amount | None = Field(description="Half of them end before this age.")
-    polls_at_seconds: list[float] = Field(description="Ages, from the registration on; 40 at most.")
+    polls_at_seconds: list[float] = Field(
+        description="Ages, from the registration or the creation of a job on; 40 at most."
+    )
 
 
 class OverviewResponse(Response):

@@ -109,7 +109,8 @@ function drawCharts() {
   const isPart = overview.completeFrom > overview.from;
   byId("day-part").textContent = `${isPart ? `complete from ${clock(overview.completeFrom)} on; ` : ""}times in ${ZONE}`;
   const place = byId("schedule-choice");
-  const names = overview.schedules.map((each) => (each.group === null ? each.source : `${each.source} / ${each.group}`));
+  const names = overview.schedules.map((each) =>
+    [each.kind === "job" ? `${each.source} (jobs)` : each.source, each.group].filter((part) => part !== null).join(" / "));
   const chosen = Math.max(names.indexOf(place.value), 0);
   show(place, names, () => names.map((name, i) => el("option", { value: name, selected: i === chosen }, name)));
   place.hidden = names.length < 2;

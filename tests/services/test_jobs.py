@@ -259,6 +259,20 @@ def test_a_job_costs_as_many_storage_calls_as_an_operation() -> None:
     assert calls[Kind.JOB] == calls[Kind.OPERATION]
 
 
+def test_the_overview_has_the_learnt_durations_of_both_kinds() -> None:
+    """Each entry names its kind. A source whose jobs were never seen to end has no entry for jobs."""
+    bridge = harness()
+    client = Client.of(bridge)
+    before = client.call(Handlers.overview, "/overview").body["schedules"]
+    both(bridge, operation="Succeeded", job="Succeeded")
+    live(bridge)
+
+    after = client.call(Handlers.overview, "/overview").body["schedules"]
+
+    assert [(each["source"], each["kind"]) for each in before] == [("default", "operation")]
+    assert [(each["source"], each["kind"]) for each in after] == [("default", "operation"), ("default", "job")]
+
+
 def test_the_overview_has_the_delay_from_the_end_of_a_job_to_its_delivery() -> None:
     """The poll was a minute late, and the delivery 5 s later. The operation beside the job has only the 5 s."""
     bridge = harness()
