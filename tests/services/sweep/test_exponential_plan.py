@@ -97,6 +97,7 @@ def test_status_and_overview_show_that_nothing_is_learnt(watched: tuple[Harness,
     polls = schedule.pop("pollsAtSeconds")
     assert schedule == {
         "source": "default",
+        "kind": "operation",
         "group": None,
         "plan": "exponential",
         "completions": 0,
