@@ -153,7 +153,7 @@ def erased(simulation: Simulation) -> None:
 
 def twins(simulation: Simulation) -> None:
     """Run an operation and a job with one id through a whole life each, to different ends, with the same callbacks."""
-    simulation.upstream.script("twin", "Running", Reply(status=429, retry_after="20"), "Succeeded")
+    simulation.upstream.script("twin", "Running", TIMED_OUT, "Succeeded")
     simulation.upstream.script("twin", Reply(status=404), "NotStarted", "Running", "Failed", kind=Kind.JOB)
     simulation.upstream.script("lost", Reply(status=404), kind=Kind.JOB)
     simulation.receivers.script(_RETRIED, 500, 200)
