@@ -16,7 +16,7 @@ from bridge.domain.errors import Misconfigured
 from bridge.domain.operation import MAX_REGISTRATIONS
 from bridge.domain.rate_limit import PINGS_A_MINUTE
 from bridge.domain.registration import RUNS_AN_HOUR
-from tests.events import KEY, OPERATION_ID
+from tests.events import JOB_ID, KEY, OPERATION_ID
 from tests.support.harness import Harness, harness
 from tests.support.http import Answer, Client
 
@@ -96,6 +96,8 @@ def _play_successes(recorder: Recorder) -> None:
     recorder.get(Handlers.read_message, f"/registrations/{public_id}/message", public_id)
     recorder.get(Handlers.list_registrations, "/registrations?limit=1")
     recorder.get(Handlers.read_operation, f"/operations/{OPERATION_ID}", OPERATION_ID)
+    recorder.client.register({"jobId": JOB_ID, "callbackUrl": HOOK})
+    recorder.get(Handlers.read_job, f"/jobs/{JOB_ID}", JOB_ID)
     recorder.get(Handlers.status, "/status")
     recorder.get(Handlers.overview, "/overview")
     recorder.get(Handlers.signing_secret, f"/signing-secret?callbackUrl={HOOK}")

@@ -29,14 +29,15 @@ from bridge.api.responses import HealthResponse, Registered, RegistrationRespons
 from bridge.domain.callback_url import host_and_port, origin_of, without_query
 from bridge.domain.events import subscriber_of
 from bridge.domain.header_cipher import HeaderCipher
-from bridge.domain.ids import OPERATION_ID, OperationRef, RegistrationRef
+from bridge.domain.ids import OPERATION_ID, Kind, OperationRef, RegistrationRef
 from bridge.domain.keyring import Keyring
+from bridge.domain.operation import Operation
 from bridge.domain.principal import Principal
 from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.services.bulk_redelivery import Redeliver
 from bridge.services.ping import Ping, Pinged, TooSoon
-from bridge.services.queries import Queries, RegistrationView
+from bridge.services.queries import Hint, Queries, RegistrationView
 from bridge.services.registrations import (
     Accepted,
     Created,
@@ -53,7 +54,7 @@ from bridge.services.registrations import (
     Unreadable,
 )
 from bridge.services.reports import Overview
-from bridge.storage.aggregate import OperationAggregate, as_seen_by_all
+from bridge.storage.aggregate import OperationAggregate, as_seen_by, as_seen_by_all
 from bridge.storage.index import CursorCipher, IndexEntry
 
 
@@ -124,13 +125,14 @@ class Handlers:
     def list_registrations(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
         """List registrations, newest first by the time of their current state.
 
-        An entry meets all given conditions. With `operationId` all registrations of one operation are on one page. The
-        list can change while its pages are read: an entry moves with each change of state. A page reads a bounded
-        number of rows, so it can be short, even empty, and still have a `nextLink`.
+        An entry meets all given conditions. With `operationId` or `jobId` all registrations of one operation or job are
+        on one page. The list can change while its pages are read: an entry moves with each change of state. A page
+        reads a bounded number of rows, so it can be short, even empty, and still have a `nextLink`.
         """
         query = read_list_query(request)
-        if query.operation_id is not None:
-            return uncached(views.page(self._of_operation(query.operation_id, query, principal), None))
+        for id_, kind in ((query.operation_id, Kind.OPERATION), (query.job_id, Kind.JOB)):
+            if id_ is not None:
+                return uncached(views.page(self._of_operation(id_, kind, query, principal), None))
         owner, cursors = principal.owner_filter, CursorCipher(self.keyring)
         cursor = read_cursor(query.cursor, cursors, owner=owner, query=query.filter)
         page = self.queries.page(
@@ -228,16 +230,28 @@ class Handlers:
 
         An owner sees only the own registrations, and the operation as these may see it.
         """
-        operation_id = request.route_params.get("id", "")
+        return self._read(Kind.OPERATION, request, principal)
+
+    def read_job(self, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
+        """Show a job with its registrations.
+
+        An owner sees only the own registrations, and the job as these may see it.
+        """
+        return self._read(Kind.JOB, request, principal)
+
+    def _read(self, kind: Kind, request: func.HttpRequest, principal: Principal) -> func.HttpResponse:
+        id_ = request.route_params.get("id", "")
         source = read_source(request, self.context)
-        known = (
-            self._readable(OperationRef(source, operation_id), principal)
-            if OPERATION_ID.fullmatch(operation_id)
-            else None
-        )
+        known = self._readable(OperationRef(source, id_, kind), principal) if OPERATION_ID.fullmatch(id_) else None
         if known is None:
-            raise errors.not_found("operation")
-        return uncached(views.aggregate(known))
+            raise errors.not_found(kind.value)
+        return uncached(views.aggregate(known, self._hint(known.operation.record, principal)))
+
+    def _hint(self, known: Operation, principal: Principal) -> Hint | None:
+        source = self.context.sources.get(known.ref.source)
+        return (
+            self.queries.hint(known, owner=principal.owner_filter) if source is not None and source.has_jobs else None
+        )
 
     def status(self, _: func.HttpRequest, principal: Principal) -> func.HttpResponse:
         """Show the state of the bridge: sweeps, queue, sources, and the number of registrations in each state.
@@ -306,7 +320,7 @@ class Handlers:
         view = self.queries.registration(ref)
         if view is None or not principal.can_read(view.registration.owner):
             raise errors.not_found("registration")
-        return view
+        return replace(view, hint=self._hint(as_seen_by(view.registration, view.operation), principal))
 
     def _readable_ref(self, request: func.HttpRequest, principal: Principal) -> RegistrationRef:
         """Return the requested registration. Another owner's counts as missing, at the same cost."""
@@ -327,8 +341,8 @@ class Handlers:
         operation = as_seen_by_all([each.record for each in seen.values()], known.operation.record)
         return replace(known, operation=replace(known.operation, record=operation), registrations=seen)
 
-    def _of_operation(self, operation_id: str, query: ListQuery, principal: Principal) -> Iterable[IndexEntry]:
-        aggregates = (self._readable(OperationRef(name, operation_id), principal) for name in self.context.sources)
+    def _of_operation(self, id_: str, kind: Kind, query: ListQuery, principal: Principal) -> Iterable[IndexEntry]:
+        aggregates = (self._readable(OperationRef(name, id_, kind), principal) for name in self.context.sources)
         found = [each.record for known in aggregates if known for each in known.registrations.values()]
         newest_first = sorted(found, key=lambda each: each.since, reverse=True)
         listed = (IndexEntry.of(each) for each in newest_first)

@@ -19,7 +19,14 @@ from typing_extensions import override
 from bridge import __version__
 from bridge.api.errors import ErrorCode
 from bridge.api.http_response import CLIENT_REQUEST_ID, REQUEST_ID
-from bridge.api.responses import ErrorAnswer, OperationWithRegistrations, Registered, RegistrationResponse, Response
+from bridge.api.responses import (
+    ErrorAnswer,
+    JobWithRegistrations,
+    OperationWithRegistrations,
+    Registered,
+    RegistrationResponse,
+    Response,
+)
 from bridge.api.routes import ALL_ROUTES, HEALTH, Route, Success, Tag
 from bridge.api.webhooks import ENDED, JOB_ENDED, PINGED
 from bridge.domain.events import Format
@@ -321,14 +328,16 @@ def _links(route: Route[Any], success: Success) -> Json:
     """Return links from a response to the operations that take its values."""
     if success.model in (Registered, RegistrationResponse):
         operation = {"path.id": "$response.body#/operation/id", "query.source": "$response.body#/operation/source"}
+        job = {"path.id": "$response.body#/job/id", "query.source": "$response.body#/job/source"}
         return {
             **_links_of_registration(""),
             "secret": _link(
                 "signing_secret", {"callbackUrl": "$response.body#/callbackUrl"}, "The secret of its receiver."
             ),
-            "operation": _link("read_operation", operation, "Its operation."),
+            "operation": _link("read_operation", operation, "Its operation, unless the answer is about a job."),
+            "job": _link("read_job", job, "Its job, if the answer is about a job."),
         }
-    if success.model is OperationWithRegistrations:
+    if success.model in (OperationWithRegistrations, JobWithRegistrations):
         return _links_of_registration("/registrations/0")
     if success.model not in (None, str) and "ETag" in success.headers:
         return {

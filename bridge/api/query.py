@@ -107,6 +107,9 @@ class ListParameters(NoParameters):
         States | None, Field(description="Only those in this state, or in one of several, separated by commas.")
     ] = None
     operationId: Annotated[OperationId | None, Field(description="All of this operation, on one page.")] = None
+    jobId: Annotated[
+        OperationId | None, Field(description="All of this job, on one page. Not together with `operationId`.")
+    ] = None
     messageId: Annotated[MessageId | None, Field(description="The one with this `webhook-id`.")] = None
     host: Annotated[
         Host | None,
@@ -145,7 +148,7 @@ class CancelParameters(NoParameters):
 
 
 class OperationParameters(NoParameters):
-    """The parameters of `GET /api/operations/{id}`."""
+    """The parameters of `GET /api/operations/{id}` and `GET /api/jobs/{id}`."""
 
     source: Annotated[SourceName, Field(description="The name of the Speech endpoint.")] = DEFAULT_SOURCE
 
@@ -164,6 +167,7 @@ class PageParameters(NoParameters):
 
     state: _Filter = None
     operationId: _Filter = None
+    jobId: _Filter = None
     messageId: _Filter = None
     host: _Filter = None
     outcome: _Filter = None
@@ -182,6 +186,7 @@ class ListQuery:
 
     states: Sequence[State]
     operation_id: str | None
+    job_id: str | None
     message_id: str | None
     where: EntryFilter
     limit: int
@@ -221,9 +226,12 @@ def read_list_query(request: func.HttpRequest) -> ListQuery:
     Raises Problem with 400, naming all invalid parameters.
     """
     given = _read(ListParameters, request)
+    if given.operationId is not None and given.jobId is not None:
+        raise invalid([Detail("InvalidValue", "cannot be sent with operationId", "jobId")])
     return ListQuery(
         states=tuple(State) if given.state is None else given.state,
         operation_id=given.operationId,
+        job_id=given.jobId,
         message_id=given.messageId,
         where=EntryFilter(
             host=given.host, since=given.since, until=given.until, outcome=given.outcome, group=given.group

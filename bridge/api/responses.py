@@ -8,8 +8,9 @@ import json
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import AliasGenerator, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import SkipJsonSchema
 
 from bridge.domain.attempt import KEPT_ATTEMPTS
 from bridge.domain.events import Format
@@ -99,8 +100,8 @@ class PollErrorResponse(Response):
     detail: str = Field(description="A text for people. Its words can change; `kind` is for programs.")
 
 
-class OperationResponse(Response):
-    """An operation."""
+class _Followed(Response):
+    """The fields that an operation and a job share."""
 
     id: str = Field(description="The upstream's id.")
     source: str = Field(description="The name of the polled Speech endpoint.")
@@ -112,6 +113,34 @@ class OperationResponse(Response):
     next_poll_at: Moment | None = Field(description="Null if no registration waits.")
     finished_at: Moment | None = Field(description="When the bridge saw the end.")
     last_error: PollErrorResponse | None = Field(description="The problem of the last poll.")
+
+
+class OperationResponse(_Followed):
+    """An operation."""
+
+    hint: str | None = Field(description="That the id may be that of a job, for an id that Speech does not know.")
+
+
+class JobResponse(_Followed):
+    """A job."""
+
+    created_at: Moment | None = Field(description="When the job was created, as Speech says; null until known.")
+    ended_at: Moment | None = Field(description="When the job ended, as Speech says; null until known.")
+
+
+def _is_absent(value: object) -> bool:
+    return value is None
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    del schema["default"]
+
+
+#: A field that an answer lacks if there is no value. Its schema has no null.
+_OPTIONAL = Field(exclude_if=_is_absent, json_schema_extra=_without_default)
+
+#: An answer is about an operation or a job, and has the field of that alone.
+_EITHER: list[JsonValue] = [{"required": ["operation"]}, {"required": ["job"]}]
 
 
 class AttemptResponse(Response):
@@ -133,7 +162,7 @@ class AttemptResponse(Response):
 class _ListedRegistration(Response):
     """The fields that each response has of a registration."""
 
-    id: str = Field(description="`{source}~{operation id}~{hash}`")
+    id: str = Field(description="`{source}~{operation id}~{hash}`, or `{source}.jobs~{job id}~{hash}`")
     callback_url: str = Field(
         description="Where the callback goes, with `?…` for a query: `GET /registrations/{id}` has all of it."
     )
@@ -164,13 +193,16 @@ class EarlierAttempts(Response):
 
 
 class RegistrationResponse(OperationsRegistration):
-    """A registration with operation and attempts."""
+    """A registration with its operation or job, and attempts."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": _EITHER})
 
     callback_url: str = Field(
         description="Where the callback goes, in the form that is called. Others than the owner, and the owner while "
         "the key of the query is missing, see `?…` for a query."
     )
-    operation: OperationResponse
+    operation: Annotated[OperationResponse | SkipJsonSchema[None], _OPTIONAL] = None
+    job: Annotated[JobResponse | SkipJsonSchema[None], _OPTIONAL] = None
     attempts: list[AttemptResponse] = Field(
         description="The last ones, oldest first.", json_schema_extra={"maxItems": KEPT_ATTEMPTS}
     )
@@ -187,7 +219,7 @@ class Registered(RegistrationResponse):
 
 
 class EntrysOperation(Response):
-    """An operation in a list."""
+    """An operation or a job in a list."""
 
     id: str
     source: str
@@ -209,12 +241,15 @@ class LastAttemptResponse(Response):
 class Entry(_ListedRegistration):
     """A registration in a list, without metadata and attempts."""
 
+    model_config = ConfigDict(json_schema_extra={"oneOf": _EITHER})
+
     group: str | None = Field(description="The label of operations with similar durations.")
     last_attempt: LastAttemptResponse | None = Field(
         description="Null before an outcome of the current run is recorded. If it failed, a pending registration is "
         "retried at `nextAttemptAt`."
     )
-    operation: EntrysOperation
+    operation: Annotated[EntrysOperation | SkipJsonSchema[None], _OPTIONAL] = None
+    job: Annotated[EntrysOperation | SkipJsonSchema[None], _OPTIONAL] = None
 
 
 class PageResponse(Response):
@@ -226,6 +261,12 @@ class PageResponse(Response):
 
 class OperationWithRegistrations(OperationResponse):
     """An operation with its registrations."""
+
+    registrations: list[OperationsRegistration]
+
+
+class JobWithRegistrations(JobResponse):
+    """A job with its registrations."""
 
     registrations: list[OperationsRegistration]
 

@@ -206,6 +206,15 @@ ROUTES: tuple[Route[Handler], ...] = (
     ),
     Route(
         GET,
+        "jobs/{id}",
+        Handlers.read_job,
+        Tag.OPERATIONS,
+        id_pattern=OPERATION_ID.pattern,
+        parameters=OperationParameters,
+        responses={HTTPStatus.OK: Success("The job.", responses.JobWithRegistrations)},
+    ),
+    Route(
+        GET,
         "status",
         Handlers.status,
         Tag.OPERATIONS,

@@ -11,7 +11,7 @@ from bridge.diagnostics import QUEUE, of_poll
 from bridge.domain.attempt import AttemptRecord
 from bridge.domain.callback_url import host_and_port, without_query
 from bridge.domain.delivery import headers_of, unsigned_headers_of
-from bridge.domain.ids import Kind
+from bridge.domain.ids import Kind, OperationRef
 from bridge.domain.keyring import Keyring, PublicKey
 from bridge.domain.operation import Operation
 from bridge.domain.outcome import KEPT_ANSWER, LastAttempt, Unreachable
@@ -24,7 +24,7 @@ from bridge.domain.upstream import Source
 from bridge.services.bulk_redelivery import Preview, Started
 from bridge.services.dispatch import QueueProblem
 from bridge.services.ping import Pinged
-from bridge.services.queries import COUNTED, RegistrationView, Status
+from bridge.services.queries import COUNTED, Hint, RegistrationView, Status
 from bridge.services.reports import Day, Hour
 from bridge.storage.aggregate import OperationAggregate, as_seen_by
 from bridge.storage.index import IndexEntry
@@ -38,7 +38,7 @@ def registration(view: RegistrationView, now: datetime, url: str | None) -> resp
     return responses.RegistrationResponse.of(
         known,
         **own,
-        operation=operation(as_seen_by(view.registration, view.operation)),
+        **_followed(as_seen_by(view.registration, view.operation), view.hint),
         attempts=[attempt(each, now) for each in view.attempts],
         earlier_attempts=_earlier(view),
     )
@@ -69,7 +69,7 @@ def _entry(each: IndexEntry) -> responses.Entry:
         each,
         **_common(each),
         last_attempt=None if last is None else _last_attempt(last),
-        operation=responses.EntrysOperation(id=ref.id, source=ref.source, status=each.final_status),
+        **_as_kind(ref, responses.EntrysOperation(id=ref.id, source=ref.source, status=each.final_status)),
     )
 
 
@@ -79,18 +79,32 @@ def _last_attempt(last: LastAttempt) -> responses.LastAttemptResponse:
     )
 
 
-def operation(known: Operation) -> responses.OperationResponse:
-    """Return an operation."""
+def _followed(known: Operation, hint: Hint | None) -> Mapping[str, object]:
+    """Return the field of an operation or a job."""
+    if known.ref.is_job:
+        return _as_kind(known.ref, responses.JobResponse.of(known, **_polled(known)))
+    return _as_kind(known.ref, responses.OperationResponse.of(known, **_polled(known), hint=hint))
+
+
+def _as_kind(ref: OperationRef, shown: object) -> Mapping[str, object]:
+    """Name a value by the kind, and leave the field of the other kind without one."""
+    return {kind.value: shown if kind is ref.kind else None for kind in Kind}
+
+
+def _polled(known: Operation) -> Mapping[str, object]:
     next_poll_at = due_at(known.due) if known.is_polled else None
-    return responses.OperationResponse.of(known, id=known.ref.id, source=known.ref.source, next_poll_at=next_poll_at)
+    return {"id": known.ref.id, "source": known.ref.source, "next_poll_at": next_poll_at}
 
 
-def aggregate(known: OperationAggregate) -> responses.OperationWithRegistrations:
-    """Return an operation with its registrations."""
-    registrations = sorted(known.registrations.values(), key=lambda each: each.record.generation)
-    return responses.OperationWithRegistrations.of(
-        operation(known.operation.record), registrations=[_registration(each.record) for each in registrations]
-    )
+def aggregate(
+    known: OperationAggregate, hint: Hint | None
+) -> responses.OperationWithRegistrations | responses.JobWithRegistrations:
+    """Return an operation or a job with its registrations."""
+    by_age = sorted(known.registrations.values(), key=lambda each: each.record.generation)
+    registrations, record = [_registration(each.record) for each in by_age], known.operation.record
+    if record.ref.is_job:
+        return responses.JobWithRegistrations.of(record, **_polled(record), registrations=registrations)
+    return responses.OperationWithRegistrations.of(record, **_polled(record), hint=hint, registrations=registrations)
 
 
 def attempt(made: AttemptRecord, now: datetime) -> responses.AttemptResponse:

@@ -41,7 +41,7 @@ class LinesDisplay:
         for name, shown in seen.items():
             change = (
                 shown["state"],
-                shown["operation"]["status"],
+                (shown.get("operation") or shown["job"])["status"],
                 in_short(shown, Times()),
                 len(ended_attempts(shown)),
             )

@@ -59,7 +59,7 @@ class Trouble:
 
 def diagnose(shown: Json) -> list[Finding]:
     """List the problems of a registration, from its JSON, causes before effects."""
-    operation = shown["operation"]
+    operation = shown.get("operation") or shown["job"]
     found = [_of_operation(operation), None if shown["state"] == "delivered" else _of_attempts(shown)]
     return [each for each in found if each is not None]
 
@@ -154,7 +154,9 @@ def has_ended(shown: Json) -> bool:
 
 def went_well(shown: Json) -> bool:
     """Return whether an ended registration is a success: `Succeeded`, and delivered if that event was requested."""
-    return shown["state"] in ("delivered", "skipped") and shown["operation"]["status"] == "Succeeded"
+    return (
+        shown["state"] in ("delivered", "skipped") and (shown.get("operation") or shown["job"])["status"] == "Succeeded"
+    )
 
 
 def tone_of(shown: Json) -> Tone:
@@ -164,7 +166,7 @@ def tone_of(shown: Json) -> Tone:
 
 def in_short(shown: Json, times: Times) -> str:
     """Summarise a registration in a few words."""
-    operation, ended = shown["operation"], ended_attempts(shown)
+    operation, ended = (shown.get("operation") or shown["job"]), ended_attempts(shown)
     last = f"attempt {ended[-1]['number']}: {_outcome(ended[-1])}" if ended else ""
     match shown["state"]:
         case "waiting":
@@ -188,7 +190,7 @@ def registration(shown: Json, times: Times) -> list[OutputLine]:
     lines = [
         OutputLine("state", _state(shown, times), tone_of(shown)),
         OutputLine("callback", f"{shown['callbackUrl']} ({shown['format']}; {', '.join(shown['events'])})"),
-        OutputLine("operation", _operation(shown["operation"], times)),
+        OutputLine("operation", _operation((shown.get("operation") or shown["job"]), times)),
     ]
     if shown.get("metadata") is not None:
         lines.append(OutputLine("metadata", json.dumps(shown["metadata"])))
@@ -252,7 +254,7 @@ def pinged(shown: Json) -> str:
 
 def list_row(entry: Json, times: Times) -> tuple[str, ...]:
     """Return a row of a list. `LIST_COLUMNS` has the headings."""
-    status, due = entry["operation"]["status"] or "-", entry["nextAttemptAt"]
+    status, due = (entry.get("operation") or entry["job"])["status"] or "-", entry["nextAttemptAt"]
     last_and_next = (_last_attempt(entry), times.due_cell(due) if due else "")
     return (entry["id"], entry["state"], status, times.past_cell(entry["since"]), entry["callbackUrl"], *last_and_next)
 

@@ -31,11 +31,11 @@ function row(entry) {
   const open = isOpen(entry.id);
   const toggle = el("button", {
     type: "button", class: "plain id", "aria-expanded": String(open), "data-focus": entry.id, click: () => toggleRow(entry.id),
-  }, entry.operation.id);
+  }, (entry.operation ?? entry.job).id);
   return el("tr", { class: open ? "entry open" : "entry", click: ({ target }) => clickedRow(entry.id, target) },
     el("td", { class: "is" }, badge(entry)),
-    el("th", { scope: "row", class: "what" }, toggle, entry.operation.source === "default" ? null : el("span", { class: "quiet" }, ` ${entry.operation.source}`)),
-    el("td", { class: "wide" }, entry.operation.status ?? el("span", { class: "quiet" }, "running")),
+    el("th", { scope: "row", class: "what" }, toggle, (entry.operation ?? entry.job).source === "default" ? null : el("span", { class: "quiet" }, ` ${(entry.operation ?? entry.job).source}`)),
+    el("td", { class: "wide" }, (entry.operation ?? entry.job).status ?? el("span", { class: "quiet" }, "running")),
     el("td", { class: "to", title: entry.callbackUrl }, host(entry.callbackUrl)),
     el("td", { class: "updated" }, when(entry.since)),
     el("td", { class: `note ${shownState(entry)}` }, ...[note(entry)].flat()));

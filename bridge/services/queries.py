@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from bridge.domain.attempt import AttemptRecord
 from bridge.domain.errors import UnreadableRow
-from bridge.domain.ids import OperationRef, RegistrationRef
-from bridge.domain.operation import Operation
+from bridge.domain.ids import Kind, OperationRef, RegistrationRef
+from bridge.domain.operation import ExpiredReason, Operation, PollErrorKind
 from bridge.domain.poll_schedule import Forecast
 from bridge.domain.rate_limit import Budget, clamped
 from bridge.domain.registration import Registration, State
@@ -123,6 +124,14 @@ class RegistrationView:
     registration: Registration
     operation: Operation
     attempts: Sequence[AttemptRecord]
+    hint: "Hint | None" = None
+
+
+class Hint(StrEnum):
+    """Why the upstream may not know the id of an operation, in a text for people."""
+
+    MAY_BE_JOB = "The id may be that of a job: register it as jobId."
+    IS_JOB = "The id is that of a job, which is registered here: register it as jobId."
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +239,22 @@ class Queries:
         if aggregate is None or found is None:
             return None
         return RegistrationView(found.record, aggregate.operation.record, self.attempts(found.record))
+
+    def hint(self, operation: Operation, *, owner: str | None) -> Hint | None:
+        """Return a hint for an operation of a source with jobs that the upstream does not know.
+
+        Only then is the job with the same id read: one call. A job of others than `owner` (None: all) is not revealed.
+        """
+        is_unknown = operation.last_error is not None and operation.last_error.kind is PollErrorKind.NOT_FOUND
+        if operation.ref.is_job or not (is_unknown or operation.reason is ExpiredReason.NOT_FOUND):
+            return None
+        job = self.repository.aggregate(replace(operation.ref, kind=Kind.JOB))
+        is_job = (
+            job is not None
+            and (job.operation.record.is_final or job.operation.record.seen_running_at is not None)
+            and any(owner in (None, each.record.owner) for each in job.registrations.values())
+        )
+        return Hint.IS_JOB if is_job else Hint.MAY_BE_JOB
 
     def record(self, ref: RegistrationRef) -> Registration | None:
         """Return a registration without operation and attempts: one call."""

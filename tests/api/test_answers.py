@@ -60,6 +60,7 @@ def test_a_registration_is_answered_with_every_field(bridge: Harness) -> None:
             "nextPollAt": "2026-11-23T12:00:00.000Z",
             "finishedAt": None,
             "lastError": None,
+            "hint": None,
         },
         "attempts": [],
         "earlierAttempts": None,

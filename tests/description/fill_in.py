@@ -31,5 +31,7 @@ def map_body(context: schemathesis.HookContext, body: Json) -> Json:
 @schemathesis.hook
 def map_query(context: schemathesis.HookContext, query: Json) -> Json:
     """Fill in a query. Only the bridge can provide a cursor, and a purge would end a sequence of calls early."""
+    if query and "operationId" in query:  # a list is by operation or by job
+        query = {name: value for name, value in query.items() if name != "jobId"}
     left_out = ("cursor", "purge")
     return {name: value for name, value in _filled(query).items() if name not in left_out} if query else query

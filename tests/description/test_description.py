@@ -132,6 +132,7 @@ def test_the_first_example_of_the_readme_matches_the_description() -> None:
     [answered] = re.findall(r'^(\{"id": .*?"\})$', README, re.MULTILINE | re.DOTALL)
     [callback] = re.findall(r'^ +(\{"type":.*\})$', README, re.MULTILINE)
     schemas = strict(without_required(document()["components"]["schemas"]))
+    del schemas["Registered"]["oneOf"]  # the shortened answer lacks the operation
 
     in_shell = sent.replace('\\"', '"').replace("$id", json.loads(callback)["data"]["operationId"])
     validator("RegistrationBody", is_strict=False).validate(json.loads(in_shell))

@@ -78,6 +78,7 @@ def first_half(ok: str, canceled: str, callback: str) -> Iterator[Call]:
     yield get("read_operation", "operations/worker-ok?source=default")
     yield get("read_operation", "operations/worker-ok?source=other", status=400)
     yield get("read_operation", "operations/unknown", status=404)
+    yield get("read_job", "jobs/worker-ok", status=404)
     yield get("status", "status")
     yield get("signing_secret", f"signing-secret?callbackUrl={callback}")
     yield get("signing_secret", "signing-secret?callbackUrl=nonsense&origin=x", status=400)
