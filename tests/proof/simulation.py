@@ -213,7 +213,9 @@ class Simulation:
             now = self.clock() + self.instances[on].offset
             # Another invocation can be faster: it claims the attempt, or cancels and begins another run.
             same = (before.run_start, before.last_attempt) == (after.run_start, after.last_attempt)
-            if same and not (after.is_in_flight(now) or is_last_lost(after)):
+            # An attempt in flight is the ordered one, even if its record comes before the answer to the order.
+            is_under_way = before.is_in_flight(now) or after.is_in_flight(now)
+            if same and not (is_under_way or is_last_lost(after)):
                 raise Loss(f"the retry of {name} is not kept")
 
     def _registration(self, name: str) -> Registration | None:
