@@ -37,7 +37,7 @@ from bridge.domain.time import Clock
 from bridge.log import Event, log
 from bridge.services.bulk_redelivery import Redeliver
 from bridge.services.ping import Ping, Pinged, TooSoon
-from bridge.services.queries import Hint, Queries, RegistrationView
+from bridge.services.queries import JobHint, Queries, RegistrationView
 from bridge.services.registrations import (
     Accepted,
     Created,
@@ -247,7 +247,7 @@ class Handlers:
             raise errors.not_found(kind.value)
         return uncached(views.aggregate(known, self._hint(known.operation.record, principal)))
 
-    def _hint(self, known: Operation, principal: Principal) -> Hint | None:
+    def _hint(self, known: Operation, principal: Principal) -> JobHint | None:
         source = self.context.sources.get(known.ref.source)
         return (
             self.queries.hint(known, owner=principal.owner_filter) if source is not None and source.has_jobs else None

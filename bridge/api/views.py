@@ -24,7 +24,7 @@ from bridge.domain.upstream import Source
 from bridge.services.bulk_redelivery import Preview, Started
 from bridge.services.dispatch import QueueProblem
 from bridge.services.ping import Pinged
-from bridge.services.queries import COUNTED, Hint, RegistrationView, Status
+from bridge.services.queries import COUNTED, JobHint, RegistrationView, Status
 from bridge.services.reports import Day, Hour
 from bridge.storage.aggregate import OperationAggregate, as_seen_by
 from bridge.storage.index import IndexEntry
@@ -79,7 +79,7 @@ def _last_attempt(last: LastAttempt) -> responses.LastAttemptResponse:
     )
 
 
-def _followed(known: Operation, hint: Hint | None) -> Mapping[str, object]:
+def _followed(known: Operation, hint: JobHint | None) -> Mapping[str, object]:
     """Return the field of an operation or a job."""
     if known.ref.is_job:
         return _as_kind(known.ref, responses.JobResponse.of(known, **_polled(known)))
@@ -97,7 +97,7 @@ def _polled(known: Operation) -> Mapping[str, object]:
 
 
 def aggregate(
-    known: OperationAggregate, hint: Hint | None
+    known: OperationAggregate, hint: JobHint | None
 ) -> responses.OperationWithRegistrations | responses.JobWithRegistrations:
     """Return an operation or a job with its registrations."""
     by_age = sorted(known.registrations.values(), key=lambda each: each.record.generation)

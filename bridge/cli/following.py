@@ -14,7 +14,7 @@ from bridge.cli.client import Api, Json
 from bridge.cli.context import CliContext
 from bridge.cli.errors import BridgeUnreachable, Refused, WaitTimeout
 from bridge.cli.output import Output, Times, table_of
-from bridge.cli.showing import ended_attempts, has_ended, in_short, tone_of
+from bridge.cli.showing import ended_attempts, has_ended, in_short, operation_or_job, tone_of
 
 #: How long following continues if the bridge is silent or unavailable, in seconds.
 SILENCE = 60.0
@@ -41,7 +41,7 @@ class LinesDisplay:
         for name, shown in seen.items():
             change = (
                 shown["state"],
-                (shown.get("operation") or shown["job"])["status"],
+                operation_or_job(shown)["status"],
                 in_short(shown, Times()),
                 len(ended_attempts(shown)),
             )

@@ -57,9 +57,15 @@ class Trouble:
         }
 
 
+def operation_or_job(shown: Json) -> Json:
+    """Return the part of an answer that is about its operation, or about its job."""
+    part: Json = shown.get("operation") or shown["job"]
+    return part
+
+
 def diagnose(shown: Json) -> list[Finding]:
     """List the problems of a registration, from its JSON, causes before effects."""
-    operation = shown.get("operation") or shown["job"]
+    operation = operation_or_job(shown)
     found = [_of_operation(operation), None if shown["state"] == "delivered" else _of_attempts(shown)]
     return [each for each in found if each is not None]
 
@@ -154,9 +160,7 @@ def has_ended(shown: Json) -> bool:
 
 def went_well(shown: Json) -> bool:
     """Return whether an ended registration is a success: `Succeeded`, and delivered if that event was requested."""
-    return (
-        shown["state"] in ("delivered", "skipped") and (shown.get("operation") or shown["job"])["status"] == "Succeeded"
-    )
+    return shown["state"] in ("delivered", "skipped") and operation_or_job(shown)["status"] == "Succeeded"
 
 
 def tone_of(shown: Json) -> Tone:
@@ -166,7 +170,7 @@ def tone_of(shown: Json) -> Tone:
 
 def in_short(shown: Json, times: Times) -> str:
     """Summarise a registration in a few words."""
-    operation, ended = (shown.get("operation") or shown["job"]), ended_attempts(shown)
+    operation, ended = operation_or_job(shown), ended_attempts(shown)
     last = f"attempt {ended[-1]['number']}: {_outcome(ended[-1])}" if ended else ""
     match shown["state"]:
         case "waiting":
@@ -190,7 +194,7 @@ def registration(shown: Json, times: Times) -> list[OutputLine]:
     lines = [
         OutputLine("state", _state(shown, times), tone_of(shown)),
         OutputLine("callback", f"{shown['callbackUrl']} ({shown['format']}; {', '.join(shown['events'])})"),
-        OutputLine("operation", _operation((shown.get("operation") or shown["job"]), times)),
+        OutputLine("operation", _operation(operation_or_job(shown), times)),
     ]
     if shown.get("metadata") is not None:
         lines.append(OutputLine("metadata", json.dumps(shown["metadata"])))
@@ -254,7 +258,7 @@ def pinged(shown: Json) -> str:
 
 def list_row(entry: Json, times: Times) -> tuple[str, ...]:
     """Return a row of a list. `LIST_COLUMNS` has the headings."""
-    status, due = (entry.get("operation") or entry["job"])["status"] or "-", entry["nextAttemptAt"]
+    status, due = operation_or_job(entry)["status"] or "-", entry["nextAttemptAt"]
     last_and_next = (_last_attempt(entry), times.due_cell(due) if due else "")
     return (entry["id"], entry["state"], status, times.past_cell(entry["since"]), entry["callbackUrl"], *last_and_next)
 

@@ -2,7 +2,7 @@
 
 /** The filters of the list, by the names of the API's parameters, with their labels. */
 const FILTERS = {
-  state: "state", operationId: "operation", messageId: "message", host: "host", outcome: "outcome", group: "group",
+  state: "state", operationId: "operation", jobId: "job", messageId: "message", host: "host", outcome: "outcome", group: "group",
   since: "since", until: "until",
 };
 
@@ -122,7 +122,10 @@ async function find(text) {
   const words = hostIn(text.trim());
   if (!words) return go({ filter: {} });
   if (MESSAGE_ID.test(words)) return go({ filter: { messageId: words } });
-  if (words.includes("~")) return go({ filter: { operationId: words.split("~")[1] }, open: [words] });
+  if (words.includes("~")) {
+    const [collection, id] = words.split("~");
+    return go({ filter: collection.endsWith(".jobs") ? { jobId: id } : { operationId: id }, open: [words] });
+  }
   const isOperation = OPERATION_ID.test(words), isHost = HOST.test(words);
   if (!isOperation && !isHost) throw new Error("Enter an operation id, a registration id, msg_… or a host.");
   if (!isHost || (isOperation && (await exists({ operationId: words })))) return go({ filter: { operationId: words } });

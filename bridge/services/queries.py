@@ -124,10 +124,10 @@ class RegistrationView:
     registration: Registration
     operation: Operation
     attempts: Sequence[AttemptRecord]
-    hint: "Hint | None" = None
+    hint: "JobHint | None" = None
 
 
-class Hint(StrEnum):
+class JobHint(StrEnum):
     """Why the upstream may not know the id of an operation, in a text for people."""
 
     MAY_BE_JOB = "The id may be that of a job: register it as jobId."
@@ -240,7 +240,7 @@ class Queries:
             return None
         return RegistrationView(found.record, aggregate.operation.record, self.attempts(found.record))
 
-    def hint(self, operation: Operation, *, owner: str | None) -> Hint | None:
+    def hint(self, operation: Operation, *, owner: str | None) -> JobHint | None:
         """Return a hint for an operation of a source with jobs that the upstream does not know.
 
         Only then is the job with the same id read: one call. A job of others than `owner` (None: all) is not revealed.
@@ -254,7 +254,7 @@ class Queries:
             and (job.operation.record.is_final or job.operation.record.seen_running_at is not None)
             and any(owner in (None, each.record.owner) for each in job.registrations.values())
         )
-        return Hint.IS_JOB if is_job else Hint.MAY_BE_JOB
+        return JobHint.IS_JOB if is_job else JobHint.MAY_BE_JOB
 
     def record(self, ref: RegistrationRef) -> Registration | None:
         """Return a registration without operation and attempts: one call."""

@@ -48,6 +48,25 @@ def test_failing_delivery_is_retrying_on_the_page_and_in_the_api(browser: Browse
         assert colour(page, ".note.retrying") == colour(page, ".state.retrying") == "rgb(138, 75, 0)"
 
 
+def test_a_job_is_found_by_its_registration_beside_an_operation_of_the_same_id(browser: Browser, site: Site) -> None:
+    site.register("known-as-both")
+    answer = requests.post(
+        f"{site.url}/api/registrations",
+        json={"jobId": "known-as-both", "callbackUrl": site.callback_url},
+        headers={"x-functions-key": KEY},
+        timeout=30,
+    )
+    job = str(answer.json()["id"])
+
+    with looking(browser, site.url, key=KEY) as page:
+        is_ready(page)
+        page.get_by_role("search").get_by_role("searchbox").fill(job)
+        page.get_by_role("button", name="Find").click()
+
+        expect(page).to_have_url(re.compile("jobId=known-as-both"))
+        expect(row_of(page, "known-as-both")).to_have_count(1)
+
+
 def test_failed_is_red_delivered_is_green_and_polling_is_calm(browser: Browser, site: Site) -> None:
     """The API's name of the state is in the title."""
     site.at.receiver.answer("/ended", then=410)

@@ -350,10 +350,11 @@ def _run(command: Sequence[str], ended: Json, found: CliContext) -> int:
     """Run the command after a success. Returns its exit code."""
     if not command:
         return Exit.OK
+    operation = showing.operation_or_job(ended)
     told = {
         "BRIDGE_REGISTRATION_ID": ended["id"],
-        "BRIDGE_OPERATION_ID": ended["operation"]["id"],
-        "BRIDGE_OPERATION_STATUS": ended["operation"]["status"],
+        "BRIDGE_OPERATION_ID": operation["id"],
+        "BRIDGE_OPERATION_STATUS": operation["status"],
     }
     try:
         return subprocess.run(command, env={**found.environment, **told}, check=False).returncode
