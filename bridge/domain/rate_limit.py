@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 
-from pydantic import FiniteFloat
-
 from bridge.domain.operation import PollError
 from bridge.domain.retry import Backoff
 from bridge.domain.time import CLOCK_SKEW, from_millis, to_millis
@@ -78,9 +76,9 @@ class Budget:
     """One row per source, read once per sweep and written after changes."""
 
     #: Requests per second, currently.
-    rate: FiniteFloat
+    rate: float
     #: The requests that are available at `at`.
-    tokens: FiniteFloat
+    tokens: float
     at: datetime
     #: When the rate was last changed, by a 429 or by a quiet minute.
     changed_at: datetime
@@ -91,7 +89,7 @@ class Budget:
     #: When the source last answered 429.
     stopped_at: datetime | None = None
     #: The length of that stop in seconds, so that a clock that was ahead cannot lengthen the stop.
-    stopped_for: FiniteFloat = 0.0
+    stopped_for: float = 0.0
     #: 429s in a row that named no time.
     stops: int = 0
     #: No polls before this time, since the source refused the credential.
@@ -99,7 +97,7 @@ class Budget:
     #: When the source last refused the credential.
     denied_at: datetime | None = None
     #: The length of that pause in seconds, likewise.
-    paused_for: FiniteFloat = 0.0
+    paused_for: float = 0.0
     #: Pauses in a row. While there are any, one operation at a time probes the source.
     pauses: int = 0
     #: The error of the refused credential.
