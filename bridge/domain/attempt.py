@@ -82,8 +82,12 @@ class AttemptRecord:
                 assert_never(outcome)
 
     def of_run(self, run_start: int) -> LastAttempt:
-        """Return the outcome for lists. `run_start` is the number of the first attempt of its run."""
-        return LastAttempt(number=self.number - run_start + 1, at=self.at, status=self.status, error=self.error)
+        """Return the outcome for lists. `run_start` is the number of the first attempt of its run.
+
+        In a row that was changed by hand the run can begin after its attempt, which then counts as the first.
+        """
+        number = max(self.number - run_start + 1, 1)
+        return LastAttempt(number=number, at=self.at, status=self.status, error=self.error)
 
     def without_outcome(self) -> "AttemptRecord":
         """Return the record without its outcome."""

@@ -4,7 +4,7 @@ import json
 import logging
 from typing import Self
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bridge.api.handlers import Handlers
@@ -80,6 +80,7 @@ def test_unreadable_due_and_index_rows_stop_nothing(names: list[str], values: di
     st.sampled_from(["Succeeded", "Running", 404, 400, 500]),
     st.sampled_from(Kind),
 )
+@example("op-registration", 2, {"run_start": 10_000_000}, "Succeeded", Kind.OPERATION)
 def test_an_overwritten_row_stops_no_other_operation(
     row_kind: str, ticks: int, changes: dict[str, Value], reply: str | int, kind: Kind
 ) -> None:
