@@ -51,8 +51,8 @@ class PollSchedule(Protocol):
     def urgency(self, poll_state: PollState, now: datetime) -> float:
         """Return the seconds of delay that a poll now would save. The largest goes first if the budget is short."""
 
-    def worth(self, poll_state: PollState, now: datetime) -> float:
-        """Return the same in base prices, the prices of requests without a shortage."""
+    def base_price(self, ref: OperationRef) -> float:
+        """Return the price of a request without a shortage, in seconds of delay. Operations and jobs have their own."""
 
     def update_price(self, price: float, sale: Sale) -> float:
         """Return the price of a request to a source after a sale."""
@@ -118,9 +118,9 @@ class ExponentialSchedule:
         """Return for how many seconds the operation was not seen: operations take turns while the budget is short."""
         return max((now - (poll_state.seen_running_at or poll_state.registered_at)).total_seconds(), 0.0)
 
-    def worth(self, poll_state: PollState, now: datetime) -> float:
-        """Return the same: there are no prices."""
-        return self.urgency(poll_state, now)
+    def base_price(self, ref: OperationRef) -> float:
+        """Return 1: there are no prices."""
+        return 1.0
 
     def update_price(self, price: float, sale: Sale) -> float:
         """Keep the lowest price."""

@@ -34,7 +34,7 @@ class LearntSchedule:
             self.durations.curve(collection, poll_state.group),
             seen=seen_age(poll_state),
             now=seconds(now - poll_state.began_at),
-            shadow_price=price * self._base_price(collection),
+            shadow_price=price * self.base_price(poll_state.ref),
             shortest=self.shortest.total_seconds(),
         )
         return poll_state.began_at + timedelta(seconds=age)
@@ -43,9 +43,9 @@ class LearntSchedule:
         """Return the expected delay at `now`, in seconds."""
         return lost_by(self.durations.curve(poll_state.ref.collection, poll_state.group), poll_state, now)
 
-    def worth(self, poll_state: PollState, now: datetime) -> float:
-        """Return the expected delay in base prices, which differ between operations and jobs."""
-        return self.urgency(poll_state, now) / self._base_price(poll_state.ref.collection)
+    def base_price(self, ref: OperationRef) -> float:
+        """Return the price at which an operation of the collection costs about the polls that it may cost."""
+        return base_price(self.durations.curve(ref.collection, None), self.polls_per_operation)
 
     def update_price(self, price: float, sale: Sale) -> float:
         """Move the price towards the worth of the last poll granted."""
@@ -83,6 +83,3 @@ class LearntSchedule:
                     median=curve.outlived_by(0.5) if model.weight else None,
                     polls_at=polls_ahead(schedule, source, group, price=prices[source], count=polls, kind=kind),
                 )
-
-    def _base_price(self, collection: str) -> float:
-        return base_price(self.durations.curve(collection, None), self.polls_per_operation)

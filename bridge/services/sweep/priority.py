@@ -76,7 +76,7 @@ class PollPriority:
         yield from (due for due in by_urgency if _is_missing(due))
 
     def _worth(self, due: DuePoll) -> float:
-        return self._schedule.worth(due.poll_state, self._now)
+        return self._urgency(due) / self._schedule.base_price(due.poll_state.ref)
 
     def _urgency(self, due: DuePoll) -> float:
         key = due.handle.key
