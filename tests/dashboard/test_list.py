@@ -29,6 +29,11 @@ def colour(page: Page, selector: str) -> str:
     return str(page.locator(selector).first.evaluate("element => getComputedStyle(element).color"))
 
 
+def has_colour(page: Page, selector: str, expected: str) -> None:
+    """Wait for the computed text colour: the page can replace an element while a test reads the style."""
+    expect(page.locator(selector).first).to_have_css("color", expected)
+
+
 def test_failing_delivery_is_retrying_on_the_page_and_in_the_api(browser: Browser, site: Site) -> None:
     """The row is amber, with outcome, attempt and next time. The API has the same in `lastAttempt`."""
     site.at.receiver.answer("/locked", then=401)
@@ -45,7 +50,8 @@ def test_failing_delivery_is_retrying_on_the_page_and_in_the_api(browser: Browse
         last = entry["lastAttempt"]
         assert isinstance(last, dict)
         assert (last["status"], last["error"], last["of"]) == (401, None, 10)
-        assert colour(page, ".note.retrying") == colour(page, ".state.retrying") == "rgb(138, 75, 0)"
+        has_colour(page, ".note.retrying", "rgb(138, 75, 0)")
+        has_colour(page, ".state.retrying", "rgb(138, 75, 0)")
 
 
 def test_a_job_is_found_by_its_registration_beside_an_operation_of_the_same_id(browser: Browser, site: Site) -> None:
@@ -81,9 +87,9 @@ def test_failed_is_red_delivered_is_green_and_polling_is_calm(browser: Browser, 
 
         expect(row_of(page, "is-failed").locator(".note")).to_have_text("HTTP 410, 1 of 10: the receiver wants no more")
         expect(row_of(page, "is-failed").locator(".state")).to_have_attribute("title", "dead")
-        assert colour(page, ".state.delivered") == "rgb(30, 107, 58)"
-        assert colour(page, ".state.dead") == "rgb(179, 38, 30)"
-        assert colour(page, ".state.waiting") == colour(page, "body")
+        has_colour(page, ".state.delivered", "rgb(30, 107, 58)")
+        has_colour(page, ".state.dead", "rgb(179, 38, 30)")
+        has_colour(page, ".state.waiting", colour(page, "body"))
 
 
 def test_a_whole_row_opens_it_and_the_id_fits_in_one_line(browser: Browser, site: Site) -> None:
