@@ -61,7 +61,6 @@ _REASONS: Mapping[str, str] = {
     "host.deliveries_per_second": _HOSTED,
     "host.worker.cpu_ms_per_life": _HOSTED,
     "instances.speedup.two": _SHARED,
-    "instances.speedup.four": "the reason is not known; the run before had 1.43 with the reason of `.two`",
 }
 
 _HEAD = """# Speed and cost

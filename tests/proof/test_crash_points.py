@@ -14,8 +14,8 @@ scenarios = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: 
 
 @scenarios
 def test_a_single_fault_loses_nothing(scenario: Scenario) -> None:
-    """A quarter of all points, in rotation over the faults of each."""
-    plans = islice(singles(trace(scenario)), 0, None, 4)
+    """A third of all points, in rotation over the faults of each."""
+    plans = islice(singles(trace(scenario)), 0, None, 3)
 
     assert [str(failed) for failed in (live(scenario, plan) for plan in plans) if failed is not None] == []
 
