@@ -97,7 +97,7 @@ function register() {
     });
     go({ filter: {}, open: [answer.id] });
     return [
-      el("p", { class: "ok" }, `Registered: ${(answer.operation ?? answer.job).id} is ${word(answer.state)}.`),
+      el("p", { class: "ok" }, `Registered: ${operationOrJob(answer).id} is ${word(answer.state)}.`),
       el("p", {}, "Callbacks to this origin verify with this secret:"),
       secretParts(answer.signingSecret),
     ];

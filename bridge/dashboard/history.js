@@ -52,7 +52,7 @@ function attempted(id, [first, ...same]) {
 function life(id, { shown, message }) {
   if (shown === null) return [el("p", { class: "quiet" }, "Reading …")];
   if (shown instanceof Error) return [el("p", { class: "wrong" }, shown.message)];
-  const operation = shown.operation ?? shown.job;
+  const operation = operationOrJob(shown);
   const ended = operation.finishedAt && moment(operation.finishedAt, `The operation is ${operation.status}`, operation.reason && ` (${operation.reason})`);
   const source = sourceOf(operation.source);
   const paused = !ended && !operation.lastError && source?.problem && el("p", { class: "hint" },
@@ -108,8 +108,9 @@ function messageParts(id, message) {
 const DELIVERED_TWICE = "The receiver accepted this message. It gets the same message once more, with the same webhook-id.";
 
 /** The buttons of a row: those that its state allows. */
-function actions({ id, state, message, operation, job, callbackUrl }) {
-  const path = `registrations/${id}`, what = `${(operation ?? job).id} to ${host(callbackUrl)}`;
+function actions(shown) {
+  const { id, state, message, callbackUrl } = shown;
+  const path = `registrations/${id}`, what = `${operationOrJob(shown).id} to ${host(callbackUrl)}`;
   const button = (name, label, act) => el("button", {
     type: "button", "data-focus": `${name} ${id}`, click: () => doing(async () => { if (await act()) await refreshAll(); }),
   }, label);

@@ -28,14 +28,14 @@ function note(entry) {
 }
 
 function row(entry) {
-  const open = isOpen(entry.id);
+  const open = isOpen(entry.id), { id, source, status } = operationOrJob(entry);
   const toggle = el("button", {
     type: "button", class: "plain id", "aria-expanded": String(open), "data-focus": entry.id, click: () => toggleRow(entry.id),
-  }, (entry.operation ?? entry.job).id);
+  }, id);
   return el("tr", { class: open ? "entry open" : "entry", click: ({ target }) => clickedRow(entry.id, target) },
     el("td", { class: "is" }, badge(entry)),
-    el("th", { scope: "row", class: "what" }, toggle, (entry.operation ?? entry.job).source === "default" ? null : el("span", { class: "quiet" }, ` ${(entry.operation ?? entry.job).source}`)),
-    el("td", { class: "wide" }, (entry.operation ?? entry.job).status ?? el("span", { class: "quiet" }, "running")),
+    el("th", { scope: "row", class: "what" }, toggle, source === "default" ? null : el("span", { class: "quiet" }, ` ${source}`)),
+    el("td", { class: "wide" }, status ?? el("span", { class: "quiet" }, "running")),
     el("td", { class: "to", title: entry.callbackUrl }, host(entry.callbackUrl)),
     el("td", { class: "updated" }, when(entry.since)),
     el("td", { class: `note ${shownState(entry)}` }, ...[note(entry)].flat()));

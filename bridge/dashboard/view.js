@@ -112,6 +112,9 @@ const HOST = /^(\[[\da-f:.]+\]|[a-z\d.-]+)(:\d+)?$/i;
 /** The host of a URL. Other text stays as it is. */
 const hostIn = (text) => (/^https?:\/\//i.test(text) && URL.canParse(text) ? new URL(text).host : text);
 
+/** The part of an answer that is about its operation, or about its job. */
+const operationOrJob = ({ operation, job }) => operation ?? job;
+
 const exists = async (filter) => {
   const { value, nextLink } = await call("GET", `registrations?${new URLSearchParams({ ...filter, limit: 1 })}`);
   return value.length > 0 || nextLink !== null;
