@@ -203,10 +203,8 @@ def _operation_id(value: str) -> str:
 
 
 _FOREIGN_LOCATION = (
-    "is not an {kind} of a configured source; those are: {known}. "
-    "{kind}Id works whatever the endpoint: send the id alone"
+    "is not {one} of a configured source; those are: {known}. {kind}Id works whatever the endpoint: send the id alone"
 )
-_FOREIGN_JOB = _FOREIGN_LOCATION.replace("an {kind}", "a {kind}")
 #: The answer without any source that has jobs.
 _NO_JOBS = "is not a job of a configured source: no source has jobs, which the paths {paths} have"
 
@@ -226,8 +224,10 @@ def _location(value: str, context: ValidationContext, kind: Kind) -> str:
     if not sources:
         raise PydanticCustomError("location", _NO_JOBS, {"paths": " and ".join(sorted(JOB_PATHS))})
     places = [f"{at}/{each.path}/{RESOURCES[kind]}/…" for each in sources for at in each.endpoints]
-    message = _FOREIGN_JOB if kind is Kind.JOB else _FOREIGN_LOCATION
-    raise PydanticCustomError("location", message, {"known": ", ".join(places), "kind": kind.value})
+    one = "a job" if kind is Kind.JOB else "an operation"
+    raise PydanticCustomError(
+        "location", _FOREIGN_LOCATION, {"one": one, "known": ", ".join(places), "kind": kind.value}
+    )
 
 
 def _written_url(value: str, info: ValidationInfo) -> str:

@@ -153,12 +153,9 @@ def _operation(body: RegistrationBody, context: ValidationContext) -> OperationR
             return Detail("InvalidValue", why, "jobId")
         return OperationRef(name, id_ or "", kind)
     located = context.locate(location, kind)
-    is_same = located is not None and body.source in (None, located.source)
-    return (
-        located
-        if located is not None and is_same
-        else Detail("InvalidValue", f"is not the source of {field}", "source")
-    )
+    if located is None or body.source not in (None, located.source):
+        return Detail("InvalidValue", f"is not the source of {field}", "source")
+    return located
 
 
 #: The most redeliveries of one call, and the default.

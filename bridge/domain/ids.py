@@ -48,8 +48,12 @@ class OperationRef:
     @classmethod
     def parse(cls, collection: str, id_: str) -> "OperationRef | None":
         """Parse a collection and an id, or return None if they are not valid."""
-        if not COLLECTION.fullmatch(collection) or not OPERATION_ID.fullmatch(id_):
-            return None
+        is_valid = COLLECTION.fullmatch(collection) and OPERATION_ID.fullmatch(id_)
+        return cls.in_collection(collection, id_) if is_valid else None
+
+    @classmethod
+    def in_collection(cls, collection: str, id_: str) -> "OperationRef":
+        """Return the reference of an id in a collection, both of which are valid."""
         is_job = collection.endswith(_JOBS)
         return cls(collection.removesuffix(_JOBS), id_, Kind.JOB if is_job else Kind.OPERATION)
 
@@ -92,8 +96,7 @@ class RegistrationRef:
     def parse(cls, public_id: str) -> "RegistrationRef | None":
         """Parse a public id, or return None if the text is not one."""
         found = PUBLIC_ID.fullmatch(public_id)
-        operation = None if found is None else OperationRef.parse(found[1], found[2])
-        return None if found is None or operation is None else cls(operation, found[3])
+        return cls(OperationRef.in_collection(found[1], found[2]), found[3]) if found else None
 
     @property
     def public_id(self) -> str:

@@ -135,10 +135,9 @@ def after_poll(
     asked = replace(poll_state, polls=poll_state.polls + 1)
     match result:
         case Terminal():
-            born = replace(asked, created_at=_past(result.created_at, now) or asked.created_at)
             return Finish(
                 final_status=result.final_status,
-                poll_state=born,
+                poll_state=_born(asked, result, now),
                 body=result.body,
                 reason=None,
                 error=None,
@@ -148,8 +147,7 @@ def after_poll(
         case Throttled() | Unauthorized():
             return _after_block(asked, now, policy, result, met)
         case Pending(status=status):
-            created_at = _past(result.created_at, now) or asked.created_at
-            seen = replace(_counted(asked), seen_running_at=now, created_at=created_at)
+            seen = replace(_counted(_born(asked, result, now)), seen_running_at=now)
             return _go_on(seen, now, policy, policy.schedule.next_poll(seen, now, price=met.price), status=status)
         case TransientError():
             return _after_fault(asked, now, policy, result, met)
@@ -159,6 +157,11 @@ def after_poll(
             return _after_refusal(asked, now, policy, result)
         case _:
             assert_never(result)
+
+
+def _born(poll_state: PollState, result: Pending | Terminal, now: datetime) -> PollState:
+    """Note the creation of a job, once an answer shows it."""
+    return replace(poll_state, created_at=_past(result.created_at, now) or poll_state.created_at)
 
 
 def _past(instant: datetime | None, now: datetime) -> datetime | None:

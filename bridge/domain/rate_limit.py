@@ -1,4 +1,4 @@
-"""Rate limits: the budget of requests of each source, and the number of pings of the whole app.
+"""Rate limits: the budget of requests of each source, the pings of the whole app, and windows of recent events.
 
 A budget is a token bucket that adapts to the responses of its source. The source's quota is documented loosely, and
 other clients share it, so the budget is learnt: a 429 halves the rate and stops the source for a while, and each quiet

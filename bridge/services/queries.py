@@ -117,6 +117,13 @@ _QUERIES, _STRETCHES = 32, 4
 _SMALL, _LARGE_FOR = 100, timedelta(minutes=10)
 
 
+class JobHint(StrEnum):
+    """Why the upstream may not know the id of an operation, in a text for people."""
+
+    MAY_BE_JOB = "The id may be that of a job: register it as jobId."
+    IS_JOB = "The id is that of a job, which is registered here: register it as jobId."
+
+
 @dataclass(frozen=True, slots=True)
 class RegistrationView:
     """A registration with operation and attempts."""
@@ -124,14 +131,7 @@ class RegistrationView:
     registration: Registration
     operation: Operation
     attempts: Sequence[AttemptRecord]
-    hint: "JobHint | None" = None
-
-
-class JobHint(StrEnum):
-    """Why the upstream may not know the id of an operation, in a text for people."""
-
-    MAY_BE_JOB = "The id may be that of a job: register it as jobId."
-    IS_JOB = "The id is that of a job, which is registered here: register it as jobId."
+    hint: JobHint | None = None
 
 
 @dataclass(frozen=True, slots=True)
