@@ -130,9 +130,8 @@ class Handlers:
         reads a bounded number of rows, so it can be short, even empty, and still have a `nextLink`.
         """
         query = read_list_query(request)
-        for id_, kind in ((query.operation_id, Kind.OPERATION), (query.job_id, Kind.JOB)):
-            if id_ is not None:
-                return uncached(views.page(self._of_operation(id_, kind, query, principal), None))
+        if query.about is not None:
+            return uncached(views.page(self._of_operation(*query.about, query, principal), None))
         owner, cursors = principal.owner_filter, CursorCipher(self.keyring)
         cursor = read_cursor(query.cursor, cursors, owner=owner, query=query.filter)
         page = self.queries.page(

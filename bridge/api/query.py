@@ -22,6 +22,7 @@ from bridge.api.fields import (
     ValidationContext,
     WrittenUrl,
 )
+from bridge.domain.ids import Kind
 from bridge.domain.registration import State
 from bridge.domain.upstream import DEFAULT_SOURCE
 from bridge.storage.index import CURSOR_TEXT, Cursor, CursorCipher, EntryFilter, IndexEntry
@@ -185,8 +186,8 @@ class ListQuery:
     """The parsed parameters of `GET /api/registrations`."""
 
     states: Sequence[State]
-    operation_id: str | None
-    job_id: str | None
+    #: The id of the one operation or job whose registrations are listed, with its kind.
+    about: tuple[str, Kind] | None
     message_id: str | None
     where: EntryFilter
     limit: int
@@ -228,10 +229,10 @@ def read_list_query(request: func.HttpRequest) -> ListQuery:
     given = _read(ListParameters, request)
     if given.operationId is not None and given.jobId is not None:
         raise invalid([Detail("InvalidValue", "cannot be sent with operationId", "jobId")])
+    named = ((given.operationId, Kind.OPERATION), (given.jobId, Kind.JOB))
     return ListQuery(
         states=tuple(State) if given.state is None else given.state,
-        operation_id=given.operationId,
-        job_id=given.jobId,
+        about=next(((id_, kind) for id_, kind in named if id_ is not None), None),
         message_id=given.messageId,
         where=EntryFilter(
             host=given.host, since=given.since, until=given.until, outcome=given.outcome, group=given.group

@@ -114,28 +114,28 @@ class PingEvent(TypedDict):
     data: PingData
 
 
-class OperationCloudEvent(TypedDict):
-    """An operation has ended, in the form of CloudEvents 1.0."""
+class _CloudEvent(TypedDict):
+    """The attributes of CloudEvents 1.0 that the events of a source share."""
 
     specversion: Literal["1.0"]
     id: _Id
     source: Annotated[str, Field(pattern=f"^{EVENT_SOURCE}/[a-z0-9-]+$")]
-    type: _Type
     time: Moment
     datacontenttype: Literal["application/json"]
+
+
+class OperationCloudEvent(_CloudEvent):
+    """An operation has ended, in the form of CloudEvents 1.0."""
+
+    type: _Type
     subject: Annotated[str, Field(description="The operation's id.")]
     data: EventData
 
 
-class JobCloudEvent(TypedDict):
+class JobCloudEvent(_CloudEvent):
     """A job has ended, in the form of CloudEvents 1.0."""
 
-    specversion: Literal["1.0"]
-    id: _Id
-    source: Annotated[str, Field(pattern=f"^{EVENT_SOURCE}/[a-z0-9-]+$")]
     type: _JobType
-    time: Moment
-    datacontenttype: Literal["application/json"]
     subject: Annotated[str, Field(description="The job's id.")]
     data: JobEventData
 
